@@ -1,0 +1,79 @@
+# pfiber: build, test, measure.  Sources are found by wildcard; nothing is listed twice.
+# make | make demo | make test | make help
+
+MODE     ?= release
+BUILD    := build
+OBJ      := $(BUILD)/$(MODE)
+CXX      ?= g++
+CC       ?= gcc
+Q        := $(if $(V),,@)
+say       = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
+
+OPT_release := -O2
+OPT_debug   := -O0 -DPFIBER_DEBUG
+OPT_asan    := -O1 -fsanitize=address,undefined -fno-omit-frame-pointer
+WARN     := -Wall -Wextra -Wshadow -Werror
+CXXFLAGS += -std=c++17 -g $(OPT_$(MODE)) $(WARN) -fPIC -fvisibility=hidden -fvisibility-inlines-hidden \
+            -fno-rtti -fexceptions -fasynchronous-unwind-tables -fno-plt -ftls-model=initial-exec -I.
+LDLIBS   := -l:libboost_context.a -ldl
+LDFLAGS_SO := -shared -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,now -Wl,-z,nodelete \
+              -Wl,--no-undefined -Wl,--version-script=interpose/exports.map -Wl,--hash-style=gnu
+
+# The preloaded object: every layer but the launcher.
+SO_SRC   := $(filter-out interpose/launcher%,$(wildcard scheduler/host/*.cc scheduler/base/*.cc scheduler/*.cc \
+              shim/*.cc interpose/*.cc)) $(wildcard scheduler/host/*.S interpose/*.S)
+SO_OBJ   := $(addprefix $(OBJ)/,$(addsuffix .o,$(SO_SRC)))
+LAUNCH_SRC := $(wildcard interpose/launcher*.cc)
+LAUNCH_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(LAUNCH_SRC) scheduler/base/options.cc scheduler/host/report.cc))
+
+all: $(BUILD)/libpfiber.so $(BUILD)/pfiber  ## build the library and the launcher
+
+$(BUILD)/libpfiber.so: $(SO_OBJ) interpose/exports.map
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(LDFLAGS_SO) -o $@ $(SO_OBJ) $(LDLIBS)
+
+$(BUILD)/pfiber: $(LAUNCH_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) -static-libstdc++ -static-libgcc -o $@ $(LAUNCH_OBJ)
+
+$(OBJ)/%.cc.o: %.cc
+	@mkdir -p $(@D)
+	$(call say,CXX,$<)
+	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
+
+$(OBJ)/%.S.o: %.S
+	@mkdir -p $(@D)
+	$(call say,AS,$<)
+	$(Q)$(CC) -g -I. -MMD -MP -c -o $@ $<
+
+-include $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d)
+
+deps:  ## install what building and testing need (root, Debian)
+	$(Q).ci/deps
+
+test: deps-check all  ## unit, conformance twins, real servers, layering and ledger checks
+	$(Q)tests/run
+
+demo: deps-check all  ## the sample servers natively and under pfiber, side by side
+	$(Q)examples/demo
+
+demo-servers: deps-check all  ## stock Debian servers under pfiber, driven by their clients
+	$(Q)tests/servers/matrix
+
+bench: all  ## native against pfiber in alternating runs
+	$(Q)tests/bench/run
+
+deps-check:
+	$(Q).ci/deps --quiet
+
+lint:  ## formatting, static checks, shell scripts
+	$(Q).ci/lint
+
+clean:  ## remove build/
+	rm -rf $(BUILD)
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+.PHONY: all deps deps-check test demo demo-servers bench lint clean help
+.DELETE_ON_ERROR:
