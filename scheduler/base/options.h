@@ -22,6 +22,7 @@ namespace pfiber {
 namespace option_kind {  // how each kind of row is kept
 using Int = int64_t;
 using IntOrZero = int64_t;
+using Signal = int64_t;
 using Seed = uint64_t;
 using Bool = bool;
 using Text = const char*;
