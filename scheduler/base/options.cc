@@ -379,7 +379,11 @@ void options_markdown(TextSink sink) {
         Line range;
         add_range(range, row);
         for (const char* at = range.text(); *at != '\0'; at++) {
-            line.add(*at == '|' ? ", " : "%c", *at);
+            if (*at == '|') {
+                line.add(", ");
+            } else {
+                line.add("%c", *at);
+            }
         }
         line.add(" | ");
         add_value(line, row, kDefaults);

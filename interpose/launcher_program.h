@@ -1,0 +1,23 @@
+// What the launcher must know about a program file before it preloads into it.
+#pragma once
+
+#include <string>
+
+namespace pfiber {
+
+// Exit statuses as env(1) and the shell use them.
+enum ExitStatus { kExitUsage = 125, kExitCannotRun = 126, kExitNotFound = 127 };
+
+// The file that execvp would run for this name: as given if it has a slash, else the first executable
+// one along PATH.  On failure `path` is empty and `status` says whether it was missing or forbidden.
+struct FoundProgram {
+    std::string path;
+    int status = 0;
+};
+FoundProgram find_program(const std::string& name);
+
+// Why a preloaded object does not reach this program ("is statically linked: …"), or "" if it does.
+// Follows `#!` lines; `path` becomes the file that the sentence is about.
+std::string why_out_of_reach(std::string* path);
+
+}  // namespace pfiber
