@@ -34,7 +34,7 @@ $(BUILD)/libpfiber.so: $(SO_OBJ) interpose/exports.map
 
 $(BUILD)/pfiber: $(LAUNCH_OBJ)
 	$(call say,LINK,$@)
-	$(Q)$(CXX) -static-libstdc++ -static-libgcc -o $@ $(LAUNCH_OBJ)
+	$(Q)$(CXX) $(OPT_$(MODE)) -static-libstdc++ -static-libgcc -o $@ $(LAUNCH_OBJ)
 
 $(OBJ)/%.cc.o: %.cc
 	@mkdir -p $(@D)
@@ -46,7 +46,25 @@ $(OBJ)/%.S.o: %.S
 	$(call say,AS,$<)
 	$(Q)$(CC) -g -I. -MMD -MP -c -o $@ $<
 
--include $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d)
+# Unit tests link the objects they need out of an archive of the scheduler's layers.
+UNIT_LIB := $(OBJ)/libunit.a
+UNIT_OBJ := $(filter $(OBJ)/scheduler/%,$(SO_OBJ))
+UNIT_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/unit/*_test.cc))
+
+$(UNIT_LIB): $(UNIT_OBJ)
+	$(call say,AR,$@)
+	$(Q)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/tests/unit/%: tests/unit/%.cc $(UNIT_LIB)
+	@mkdir -p $(@D)
+	$(call say,TEST,$@)
+	$(Q)$(CXX) $(filter-out -fno-rtti,$(CXXFLAGS)) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(UNIT_LIB) \
+	  -lgtest_main -lgtest $(LDLIBS) -pthread
+
+unit: $(UNIT_BIN)  ## build and run the unit tests
+	$(Q)for test in $(UNIT_BIN); do $$test --gtest_brief=1 || exit 1; done
+
+-include $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d)
 
 deps:  ## install what building and testing need (root, Debian)
 	$(Q).ci/deps
@@ -75,5 +93,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check test demo demo-servers bench lint clean help
+.PHONY: all deps deps-check unit test demo demo-servers bench lint clean help
 .DELETE_ON_ERROR:

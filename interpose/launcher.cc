@@ -1,8 +1,8 @@
 // The command `pfiber PROGRAM ARGS…`: puts the library beside it into LD_PRELOAD and executes.
 //
-// An ordinary program: it uses only the .def files' texts and never the runtime.  Messages have the form
-// of the library's own.  Exit status as env(1): 125 for a mistake in the command line, 126 for a
-// program that cannot run under pfiber, 127 for one that is not there, else the program's.
+// An ordinary program: it uses only the .def files' texts and never the runtime.  Messages have the
+// form of the library's own.  Exit status as env(1): 125 for a mistake in the command line, 126 for
+// a program that cannot run under pfiber, 127 for one that is not there, else the program's.
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -97,7 +97,8 @@ int run(char** arguments) {
     std::string name = arguments[0];
     std::string library = find_library();
     if (library.empty()) {
-        host::error("%s is neither beside this command nor in ../lib; build it with make", kLibrary);
+        host::error("%s is neither beside this command nor in ../lib; build it with make",
+                    kLibrary);
         return kExitUsage;
     }
     if (library.find_first_of(": ") != std::string::npos) {
@@ -151,9 +152,10 @@ int dump(const char* text) {
         if (kill(static_cast<pid_t>(id), 0) != 0 && errno == ESRCH) {
             host::error("dump: there is no process %ld", id);
         } else {
-            host::error("dump: process %ld does not answer: it does not run under pfiber, or has "
-                        "no thread yet",
-                        id);
+            host::error(
+                "dump: process %ld does not answer: it does not run under pfiber, or has "
+                "no thread yet",
+                id);
         }
         return 1;
     }

@@ -1,7 +1,7 @@
 // Reads the head of a program file to tell whether LD_PRELOAD will reach it.
 //
-// A program that preloading misses would run natively and silently, which is the one outcome a user of
-// the launcher does not expect; hence a sentence and no start.  Must not know the runtime.
+// A program that preloading misses would run natively and silently, which is the one outcome a user
+// of the launcher does not expect; hence a sentence and no start.  Must not know the runtime.
 #include "interpose/launcher_program.h"
 
 #include <elf.h>
@@ -53,7 +53,8 @@ std::string why_foreign_elf(int fd, const std::string& path) {
     if (header.e_machine != EM_X86_64 || header.e_ident[EI_DATA] != ELFDATA2LSB) {
         return "is built for another machine: pfiber serves x86-64 only";
     }
-    // The loader as a program ("ld-linux-x86-64.so.2 PROGRAM") has no loader of its own and preloads.
+    // The loader as a program ("ld-linux-x86-64.so.2 PROGRAM") has no loader of its own and
+    // preloads.
     if (base_name(path).compare(0, 8, "ld-linux") == 0) return "";
     for (int i = 0; i < header.e_phnum; i++) {
         Elf64_Phdr segment;

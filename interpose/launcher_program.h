@@ -8,8 +8,9 @@ namespace pfiber {
 // Exit statuses as env(1) and the shell use them.
 enum ExitStatus { kExitUsage = 125, kExitCannotRun = 126, kExitNotFound = 127 };
 
-// The file that execvp would run for this name: as given if it has a slash, else the first executable
-// one along PATH.  On failure `path` is empty and `status` says whether it was missing or forbidden.
+// The file that execvp would run for this name: as given if it has a slash, else the first
+// executable one along PATH.  On failure `path` is empty and `status` says whether it was missing
+// or forbidden.
 struct FoundProgram {
     std::string path;
     int status = 0;

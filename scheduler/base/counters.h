@@ -1,9 +1,9 @@
 // The statistics of this process, generated from counters.def: what happened how often.
 //
-// Each count is independent of the others and orders nothing, hence relaxed throughout: a reader sees
-// some recent value.  Rare events add to the one struct here.  Callers use the macros only, so that a hot
-// count can move into the processors without a change at the place that counts.
-// Must not know who counts or why.  Any thread, signal handlers included.
+// Each count is independent of the others and orders nothing, hence relaxed throughout: a reader
+// sees some recent value.  Rare events add to the one struct here.  Callers use the macros only, so
+// that a hot count can move into the processors without a change at the place that counts. Must not
+// know who counts or why.  Any thread, signal handlers included.
 #pragma once
 
 #include <stdint.h>

@@ -1,8 +1,9 @@
 // The parser of the environment and the texts made from options.def; options.h has the contract.
 //
-// One table of rows drives all of it, so that a new row needs no code.  Text values are copied, since
-// programs that set their process title write over the environment.  Rejected: getenv in each user
-// (a value could change half-way, nobody could list what exists) and silence about misspelt names.
+// One table of rows drives all of it, so that a new row needs no code.  Text values are copied,
+// since programs that set their process title write over the environment.  Rejected: getenv in each
+// user (a value could change half-way, nobody could list what exists) and silence about misspelt
+// names.
 #include "scheduler/base/options.h"
 
 #include <string.h>

@@ -1,9 +1,10 @@
 // The settings of this process: one constant struct, generated from options.def, read from the
 // environment once.  Nobody else looks at the environment.
 //
-// A value that is malformed or out of range is never fatal: one warning names variable, value, range
-// and what is used instead.  An unknown PFIBER_* variable gets one with the nearest known name.
-// Must not know who uses an option.  Usable before libc is initialised: neither getenv nor malloc.
+// A value that is malformed or out of range is never fatal: one warning names variable, value,
+// range and what is used instead.  An unknown PFIBER_* variable gets one with the nearest known
+// name. Must not know who uses an option.  Usable before libc is initialised: neither getenv nor
+// malloc.
 #pragma once
 
 #include <stddef.h>
@@ -44,9 +45,10 @@ extern Options g_options;
 // The defaults until options_parse() ran.  Any thread, signal handlers included.
 inline const Options& options() { return detail::g_options; }
 
-// Reads the variables (the first of equal names counts, as with getenv), copies what it keeps, calls
-// report_init() and report_set_verbose(), then warns.  Called once by start-up, on one thread; a
-// second call (tests) starts from the defaults again.  A secure process keeps all defaults.
+// Reads the variables (the first of equal names counts, as with getenv), copies what it keeps,
+// calls report_init() and report_set_verbose(), then warns.  Called once by start-up, on one
+// thread; a second call (tests) starts from the defaults again.  A secure process keeps all
+// defaults.
 void options_parse(char** envp, bool is_secure = host::process_is_secure());
 
 // For PFIBER_VERBOSE: one line "pfiber: info: PFIBER_SLICE_MS=10 (default)" for each row.

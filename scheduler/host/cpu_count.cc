@@ -1,8 +1,9 @@
 // Finds the affinity mask's size and the cgroup's CPU limit; cpu_count.h has the rule.
 //
-// /proc/self/cgroup says which group we are in, /proc/self/mountinfo where its files are to be seen:
-// in a container the mount shows a subtree, whose root is then cut off the group's path.  Lines longer
-// than the buffer are skipped: those of cgroup mounts are short, those of overlays are not.
+// /proc/self/cgroup says which group we are in, /proc/self/mountinfo where its files are to be
+// seen: in a container the mount shows a subtree, whose root is then cut off the group's path.
+// Lines longer than the buffer are skipped: those of cgroup mounts are short, those of overlays are
+// not.
 #include "scheduler/host/cpu_count.h"
 
 #include <errno.h>
@@ -146,7 +147,8 @@ bool find_group(const char* proc_self, Group* out) {
 }
 
 // Replaces the group's path by that of its folder in the file system.  Lines
-// "<id> <parent> <device> <root> <mount point> <options> [<tag>…] - <type> <source> <super options>".
+// "<id> <parent> <device> <root> <mount point> <options> [<tag>…] - <type> <source> <super
+// options>".
 bool find_folder(const char* proc_self, Group* group) {
     Line name;
     LineReader lines(name.add("%s/mountinfo", proc_self).text());

@@ -1,8 +1,9 @@
 // The formatter and the rule where messages go; report.h has the contract.
 //
-// Not snprintf: that one takes locks, reads the locale and may allocate.  Not a kept descriptor for the
-// log: the program owns the descriptor numbers, and a closing loop would take ours away.  A message
-// must never kill the program, so a pipe or socket without reader is noticed before the write.
+// Not snprintf: that one takes locks, reads the locale and may allocate.  Not a kept descriptor for
+// the log: the program owns the descriptor numbers, and a closing loop would take ours away.  A
+// message must never kill the program, so a pipe or socket without reader is noticed before the
+// write.
 #include "scheduler/host/report.h"
 
 #include <errno.h>
@@ -77,8 +78,8 @@ void write_message(const char* data, size_t size) {
     if (is_known && g_target.log_path[0] != '\0' && write_to_log(data, size)) return;
     struct stat now;
     if (!stat_descriptor(kStandardError, &now)) return;
-    if (is_known && (!g_target.is_open || now.st_dev != g_target.device ||
-                     now.st_ino != g_target.inode)) {
+    if (is_known &&
+        (!g_target.is_open || now.st_dev != g_target.device || now.st_ino != g_target.inode)) {
         return;
     }
     write_all(kStandardError, now.st_mode, data, size);
@@ -92,7 +93,8 @@ void set_log_path(const char* path) {
     if (path == nullptr || path[0] == '\0') return;
     if (path[0] != '/') {
         long size = raw_syscall(SYS_getcwd, out, sizeof g_target.log_path);
-        if (is_error(size) || out[0] != '/') size = 1;  // 1 = the zero byte alone: relative it stays
+        if (is_error(size) || out[0] != '/')
+            size = 1;  // 1 = the zero byte alone: relative it stays
         used = static_cast<size_t>(size) - 1;
         if (used > 0 && out[used - 1] != '/' && used + 1 < sizeof g_target.log_path) {
             out[used++] = '/';
@@ -166,7 +168,8 @@ Conversion read_conversion(const char*& at, va_list* arguments) {
     conversion.width = read_number(at, arguments);
     if (*at == '.') conversion.precision = read_number(++at, arguments);
     for (; *at == 'l' || *at == 'z' || *at == 'j' || *at == 't' || *at == 'h'; at++) {
-        if (*at != 'h') conversion.is_long = true;  // h promotes to int; the others are 64 bits here
+        if (*at != 'h')
+            conversion.is_long = true;  // h promotes to int; the others are 64 bits here
     }
     conversion.letter = *at;
     if (*at != '\0') at++;
@@ -190,8 +193,8 @@ void Line::put_text(const char* text, size_t size, int width, bool is_left) {
     for (size_t i = size; is_left && i < target; i++) put(' ');
 }
 
-void Line::put_number(unsigned long long value, bool is_negative, unsigned base,
-                      const char* digits, int width, bool is_left, bool is_zero_padded) {
+void Line::put_number(unsigned long long value, bool is_negative, unsigned base, const char* digits,
+                      int width, bool is_left, bool is_zero_padded) {
     char text[24];
     size_t start = sizeof text;
     do {

@@ -1,10 +1,11 @@
 // Messages to whoever runs the program: warnings, errors, fatal errors, dumps, one-line traces.
 //
-// Each message is built in a fixed buffer on the stack and leaves in one raw write, so lines of several
-// threads do not mix and nothing here allocates, locks, changes errno or asks the locale.
-// Where it goes: with PFIBER_LOG set, to that file, opened for each message; else to descriptor 2, but
-// only while that still is the file it was at start, since a daemon may have put a client there;
-// else nowhere.  Must not know fibers or options; start-up hands it what it needs in report_init().
+// Each message is built in a fixed buffer on the stack and leaves in one raw write, so lines of
+// several threads do not mix and nothing here allocates, locks, changes errno or asks the locale.
+// Where it goes: with PFIBER_LOG set, to that file, opened for each message; else to descriptor 2,
+// but only while that still is the file it was at start, since a daemon may have put a client
+// there; else nowhere.  Must not know fibers or options; start-up hands it what it needs in
+// report_init().
 //
 // Who may call: anybody, anywhere, signal handlers included, before report_init() too.
 #pragma once
@@ -18,8 +19,9 @@
 
 namespace pfiber::host {
 
-// One line under construction.  Formats: %s %c %p %% and %d %i %u %x %X with h, l, ll, z, j, t; a width,
-// `0`, `-` and, for %s, a precision; `*` for both.  What does not fit is cut off and ends in "...".
+// One line under construction.  Formats: %s %c %p %% and %d %i %u %x %X with h, l, ll, z, j, t; a
+// width, `0`, `-` and, for %s, a precision; `*` for both.  What does not fit is cut off and ends in
+// "...".
 class Line {
   public:
     static constexpr size_t kSizeMax = 1024;  // the final newline included
@@ -32,8 +34,9 @@ class Line {
     Line& add_list(const char* format, va_list arguments) PFIBER_FORMAT(2, 0);
 
     // Writes the text and a newline, once, and empties the line.
-    void write();           // by the rule above
-    void write_to(int fd);  // to this descriptor; ends silently where the reader is gone (no SIGPIPE)
+    void write();  // by the rule above
+    void write_to(
+        int fd);  // to this descriptor; ends silently where the reader is gone (no SIGPIPE)
 
     const char* text();  // zero-terminated, without the newline
     size_t size() const { return size_; }
@@ -55,16 +58,17 @@ class Line {
     char buffer_[kSizeMax];
 };
 
-// Remembers which file descriptor 2 is now, and copies the path (nullptr or "" = none), made absolute
-// so that a later chdir does not move it.  Called by options_parse(); a second call starts afresh.
+// Remembers which file descriptor 2 is now, and copies the path (nullptr or "" = none), made
+// absolute so that a later chdir does not move it.  Called by options_parse(); a second call starts
+// afresh.
 void report_init(const char* log_path);
 
 // Whether info() prints (PFIBER_VERBOSE).
 void report_set_verbose(bool is_verbose);
 bool report_is_verbose();
 
-// "pfiber: info|warning|error: …".  A warning: look before trusting the result.  An error: this process
-// or this request ends.
+// "pfiber: info|warning|error: …".  A warning: look before trusting the result.  An error: this
+// process or this request ends.
 void info(const char* format, ...) PFIBER_FORMAT(1, 2);
 void warn(const char* format, ...) PFIBER_FORMAT(1, 2);
 void error(const char* format, ...) PFIBER_FORMAT(1, 2);
@@ -75,7 +79,8 @@ void warn_once(std::atomic<bool>& is_reported, const char* format, ...) PFIBER_F
 // A line of its own form: schedtrace, dumps, statistics.
 void raw_line(const char* format, ...) PFIBER_FORMAT(1, 2);
 
-// "pfiber: fatal: …", then SIGABRT with the default action, whatever the program did with the signal.
+// "pfiber: fatal: …", then SIGABRT with the default action, whatever the program did with the
+// signal.
 [[noreturn]] void fatal(const char* format, ...) PFIBER_FORMAT(1, 2);
 
 // Called by fatal() between its message and the abort, to name fiber and worker; nullptr = nobody.
@@ -87,7 +92,7 @@ void report_set_fatal_hook(void (*hook)());
 }  // namespace pfiber::host
 
 // Holds in every build: PFIBER_CHECK(state == kParked, "fiber %d is %s", id, name).
-#define PFIBER_CHECK(condition, ...)                                                      \
-    (__builtin_expect(static_cast<bool>(condition), 1)                                    \
-         ? static_cast<void>(0)                                                           \
+#define PFIBER_CHECK(condition, ...)                   \
+    (__builtin_expect(static_cast<bool>(condition), 1) \
+         ? static_cast<void>(0)                        \
          : ::pfiber::host::check_failed(__FILE__, __LINE__, #condition, " " __VA_ARGS__))

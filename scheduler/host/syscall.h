@@ -1,11 +1,12 @@
 // Kernel calls without libc: no errno, no cancellation point, no symbol that the ledger exports.
 //
-// Everything below scheduler/ that talks to the kernel goes through raw_syscall(), so the runtime can
-// never fall into its own hooks, nor into an entry point of libc that start-up has redirected.
+// Everything below scheduler/ that talks to the kernel goes through raw_syscall(), so the runtime
+// can never fall into its own hooks, nor into an entry point of libc that start-up has redirected.
 // This file must not know what a fiber, a worker or a pthread is.
 //
-// Who may call: anybody, anywhere: on a fiber, on a worker, on a foreign thread, in a signal handler,
-// in a vfork child.  Results: the kernel's value, or -errno (see is_error); errno is never touched.
+// Who may call: anybody, anywhere: on a fiber, on a worker, on a foreign thread, in a signal
+// handler, in a vfork child.  Results: the kernel's value, or -errno (see is_error); errno is never
+// touched.
 #pragma once
 
 #include <linux/futex.h>
@@ -124,7 +125,8 @@ inline long raw_tgkill(int process_id, int thread_id, int signal) {
     return raw_syscall(SYS_tgkill, process_id, thread_id, signal);
 }
 
-// The kernel's set is 8 bytes, bit (signal - 1).  `set` or `old` may be nullptr.  Acts on the worker.
+// The kernel's set is 8 bytes, bit (signal - 1).  `set` or `old` may be nullptr.  Acts on the
+// worker.
 inline long raw_sigprocmask(int how, const uint64_t* set, uint64_t* old) {
     return raw_syscall(SYS_rt_sigprocmask, how, set, old, sizeof(uint64_t));
 }
