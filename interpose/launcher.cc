@@ -108,14 +108,14 @@ int run(char** arguments) {
     }
     FoundProgram program = find_program(name);
     if (program.path.empty()) {
-        bool is_missing = program.status == kExitNotFound;
-        host::error("%s: %s", name.c_str(), is_missing ? "no such program" : "cannot be executed");
+        host::error("%s %s", name.c_str(), program.why);
         return program.status;
     }
     std::string subject = program.path;
     std::string why = why_out_of_reach(&subject);
     if (!why.empty()) {
-        host::error("%s %s", subject.c_str(), why.c_str());
+        std::string script = subject == program.path ? "" : program.path + ": its interpreter ";
+        host::error("%s%s %s", script.c_str(), subject.c_str(), why.c_str());
         return kExitCannotRun;
     }
     setenv("LD_PRELOAD", preload_with(library, getenv("LD_PRELOAD")).c_str(), 1);

@@ -93,21 +93,26 @@ std::string script_interpreter(const std::string& line) {
 
 FoundProgram find_program(const std::string& name) {
     FoundProgram result;
+    auto forbid = [&](const char* why) {
+        result.status = kExitCannotRun;
+        result.why = why;
+        return false;
+    };
     auto try_path = [&](const std::string& path) {
         struct stat file;
         if (stat(path.c_str(), &file) != 0) {
-            if (errno == EACCES) result.status = kExitCannotRun;
-            return false;
+            return errno == EACCES ? forbid("is in a folder that may not be searched") : false;
         }
-        if (!S_ISREG(file.st_mode) || access(path.c_str(), X_OK) != 0) {
-            result.status = kExitCannotRun;
-            return false;
-        }
+        if (S_ISDIR(file.st_mode)) return forbid("is a directory");
+        if (!S_ISREG(file.st_mode)) return forbid("is no program");
+        if (access(path.c_str(), X_OK) != 0) return forbid("may not be executed");
         result.path = path;
         result.status = 0;
         return true;
     };
     result.status = kExitNotFound;
+    result.why =
+        name.find('/') == std::string::npos ? "was not found along PATH" : "does not exist";
     if (name.find('/') != std::string::npos || name.empty()) {
         if (!name.empty()) try_path(name);
         return result;

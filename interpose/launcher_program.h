@@ -14,6 +14,7 @@ enum ExitStatus { kExitUsage = 125, kExitCannotRun = 126, kExitNotFound = 127 };
 struct FoundProgram {
     std::string path;
     int status = 0;
+    const char* why = "";  // "is a directory", for the message
 };
 FoundProgram find_program(const std::string& name);
 
