@@ -170,6 +170,14 @@ TEST_F(CgroupTest, long_lines_are_skipped_at_every_length) {
     }
 }
 
+TEST_F(CgroupTest, the_tail_of_a_long_line_is_no_line) {
+    write("cgroup", "0::/a\n");
+    write("v2/a/cpu.max", "7 8\n");
+    std::string overlay(4096, 'o');  // one buffer: the rest looks like a mount of its own
+    write("mountinfo", overlay + mount("/", "/v2", "cgroup2", "rw"));
+    expect(0, 0);
+}
+
 TEST_F(CgroupTest, malformed_files_are_no_limit) {
     write("cgroup", "\n:\n::\n0\n0:\n0:::\nx");
     write("mountinfo", "\n - \n1 - cgroup2\n1 2 3 - cgroup2 x y\nno newline - cgroup2");
