@@ -34,9 +34,10 @@ class Line {
     Line& add_list(const char* format, va_list arguments) PFIBER_FORMAT(2, 0);
 
     // Writes the text and a newline, once, and empties the line.
-    void write();  // by the rule above
-    void write_to(
-        int fd);  // to this descriptor; ends silently where the reader is gone (no SIGPIPE)
+    // write() goes by the rule above; write_to() to this descriptor, silently giving up (without
+    // SIGPIPE) where its reader is gone or the rest would block.
+    void write();
+    void write_to(int fd);
 
     const char* text();  // zero-terminated, without the newline
     size_t size() const { return size_; }
