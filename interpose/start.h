@@ -1,0 +1,15 @@
+// Start-up of the preloaded object; see init.cc for the order of steps.
+#pragma once
+
+namespace pfiber::interpose {
+
+// Every exported name goes straight to libc from now on.  Single-threaded callers only.
+void run_natively();
+
+// Makes the process one with fibers; false when it stays native.  Called at each pthread_create.
+bool ensure_started();
+
+// Redirects libc's entry points (redirect.cc); returns how many.
+int redirect_libc();
+
+}  // namespace pfiber::interpose

@@ -1,0 +1,89 @@
+// Descriptor states by number: a two-level table whose pages appear on first use and stay (a late
+// event may still look at a closed number and be turned away by the tag).
+#include <sys/mman.h>
+
+#include "scheduler/poller.h"
+
+namespace pfiber {
+
+namespace {
+
+constexpr int kChunk = 1024;
+constexpr int kChunks = 1 << 20;  // numbers up to 2^30, the kernel's fs.nr_open at most
+
+using Slot = Platform::Atomic<Descriptor*>;
+Platform::Atomic<Slot*> table{nullptr};
+Platform::Atomic<int> highest_chunk{-1};
+
+void* map(size_t size) {
+    const long memory = host::raw_mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return host::is_error(memory) ? nullptr : reinterpret_cast<void*>(memory);
+}
+
+// Installs fresh memory unless another thread was first.
+template <class T>
+T* install(Platform::Atomic<T*>& place, size_t size) {
+    auto* fresh = static_cast<T*>(map(size));
+    if (fresh == nullptr) return nullptr;
+    T* expected = nullptr;
+    if (place.compare_exchange_strong(expected, fresh, std::memory_order_acq_rel)) return fresh;
+    host::raw_munmap(fresh, size);
+    return expected;
+}
+
+}  // namespace
+
+// Zeroed memory is a valid Descriptor.
+Descriptor* descriptor_if_known(int fd) {
+    if (fd < 0 || fd / kChunk >= kChunks) return nullptr;
+    Slot* chunks = table.load(std::memory_order_acquire);
+    if (chunks == nullptr) return nullptr;
+    Descriptor* chunk = chunks[fd / kChunk].load(std::memory_order_acquire);
+    return chunk == nullptr ? nullptr : &chunk[fd % kChunk];
+}
+
+Descriptor* descriptor_of(int fd) {
+    if (Descriptor* known = descriptor_if_known(fd)) return known;
+    if (fd < 0 || fd / kChunk >= kChunks) return nullptr;
+    Slot* chunks = table.load(std::memory_order_acquire);
+    if (chunks == nullptr) chunks = install(table, kChunks * sizeof(Slot));
+    if (chunks == nullptr) return nullptr;
+    Descriptor* chunk = install(chunks[fd / kChunk], kChunk * sizeof(Descriptor));
+    int highest = highest_chunk.load();
+    while (highest < fd / kChunk && !highest_chunk.compare_exchange_weak(highest, fd / kChunk)) {
+    }
+    return chunk == nullptr ? nullptr : &chunk[fd % kChunk];
+}
+
+void descriptor_opened(int fd, DescriptorKind kind, bool made_here) {
+    if (fd < 0) return;
+    Descriptor* descriptor = descriptor_if_known(fd);
+    if (descriptor == nullptr) return;
+    if (descriptor->poller != 0 || descriptor->waiters != nullptr) descriptor_closing(fd);
+    descriptor->kind.store(kind, std::memory_order_relaxed);
+    descriptor->made_here = made_here;
+    descriptor->is_unpollable = descriptor->is_shared = descriptor->has_timeouts = false;
+}
+
+void descriptor_shared(int fd) {
+    Descriptor* descriptor = descriptor_of(fd);
+    if (descriptor == nullptr) return;
+    descriptor->is_shared = true;
+    descriptor->made_here = false;
+}
+
+void descriptors_all_shared() {
+    Slot* chunks = table.load(std::memory_order_acquire);
+    if (chunks == nullptr) return;
+    for (int c = 0; c <= highest_chunk.load(); c++) {
+        Descriptor* chunk = chunks[c].load(std::memory_order_relaxed);
+        if (chunk == nullptr) continue;
+        for (int i = 0; i < kChunk; i++) {
+            chunk[i].is_shared = true;
+            chunk[i].made_here = false;
+        }
+    }
+}
+
+}  // namespace pfiber

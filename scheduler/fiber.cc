@@ -1,0 +1,259 @@
+// Making, registering and recycling fibers.
+//
+// A slot, from low to high: guard | stack | signal reserve … static TLS | struct pthread | Fiber.
+// Finished fibers wait in a pool by slot size with their warm malloc cache; a fiber is never
+// destroyed (type-stable memory), only the stack pages of long free lists go back to the kernel.
+#include "scheduler/fiber.h"
+
+#include <string.h>
+
+#include <new>
+
+#include "scheduler/base/counters.h"
+#include "scheduler/host/identity.h"
+#include "scheduler/host/report.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+namespace {
+
+constexpr size_t kPage = 4096;
+// Room for one preemption frame and one handler beyond what the program asked for.
+constexpr size_t kSignalReserve = 8 * 1024;
+constexpr size_t kPoolClasses = 64;
+constexpr int kWarmStacks = 64;  // of a class, kept with their pages
+constexpr size_t kWarmBytes = 32 * 1024;
+constexpr uint32_t kFirstTid = 1u << 22;  // kernel.pid_max cannot be higher
+constexpr uint32_t kTidMask = (1u << 30) - 1;
+
+struct PoolClass {
+    size_t slot_size = 0, guard = 0;
+    Fiber* first = nullptr;
+    int count = 0;
+};
+
+Lock pool_lock;
+PoolClass pool[kPoolClasses];
+Platform::Atomic<uint32_t> next_tid{kFirstTid};
+
+PoolClass* pool_class(size_t slot_size, size_t guard) {
+    for (PoolClass& entry : pool) {
+        if (entry.slot_size == slot_size && entry.guard == guard) return &entry;
+        if (entry.slot_size == 0) {
+            entry.slot_size = slot_size;
+            entry.guard = guard;
+            return &entry;
+        }
+    }
+    return nullptr;
+}
+
+Fiber* take_pooled(size_t slot_size, size_t guard) {
+    LockGuard locked(pool_lock);
+    PoolClass* entry = pool_class(slot_size, guard);
+    if (entry == nullptr || entry->first == nullptr) return nullptr;
+    Fiber* fiber = entry->first;
+    entry->first = fiber->queue_next;
+    entry->count--;
+    fiber->queue_next = nullptr;
+    return fiber;
+}
+
+size_t round_up(size_t value, size_t to) { return (value + to - 1) & ~(to - 1); }
+
+size_t top_bytes() {
+    const host::IdentityLayout& layout = host::identity_layout;
+    return round_up(layout.static_tls_size + layout.pthread_size + 2 * layout.alignment +
+                        sizeof(Fiber) + 64,
+                    64);
+}
+
+Fiber* make(size_t slot_size, size_t guard) {
+    host::StackSlot slot;
+    if (!host::stack_slot_map(slot_size, guard, &slot)) return nullptr;
+    const host::IdentityLayout& layout = host::identity_layout;
+    const uintptr_t end = slot.base + slot.size;
+    const uintptr_t fiber_at = (end - sizeof(Fiber)) & ~uintptr_t{63};
+    const uintptr_t tp = (fiber_at - layout.pthread_size) & ~(layout.alignment - 1);
+    if (!host::identity_create(tp)) return nullptr;
+    auto* fiber = new (reinterpret_cast<void*>(fiber_at)) Fiber;
+    fiber->slot = slot;
+    fiber->tp = tp;
+    return fiber;
+}
+
+void enroll(Fiber* fiber) {
+    LockGuard locked(g_scheduler.registry_lock);
+    Fiber& head = g_scheduler.registry;
+    fiber->all_next = &head;
+    fiber->all_prev = head.all_prev;
+    head.all_prev->all_next = fiber;
+    head.all_prev = fiber;
+}
+
+void withdraw(Fiber* fiber) {
+    LockGuard locked(g_scheduler.registry_lock);
+    if (fiber->all_next == nullptr) return;
+    fiber->all_next->all_prev = fiber->all_prev;
+    fiber->all_prev->all_next = fiber->all_next;
+    fiber->all_next = fiber->all_prev = nullptr;
+}
+
+// The first thing a new fiber runs.
+void fiber_start(host::Transfer arrived) {
+    auto* worker = static_cast<Worker*>(arrived.data);
+    worker->previous->context = arrived.fctx;
+    finish_switch(worker);
+    Fiber* self = current_fiber();
+    host::identity_enter();
+    RuntimeSection::leave(self);
+    self->entry(self);
+    host::fatal("fiber %llu returned from its entry", static_cast<unsigned long long>(self->id));
+}
+
+}  // namespace
+
+const char* wait_reason_text(WaitReason reason) {
+    switch (reason) {
+        case WaitReason::kNone: return "none";
+        case WaitReason::kIo: return "IO wait";
+        case WaitReason::kPoll: return "poll";
+        case WaitReason::kSleep: return "sleep";
+        case WaitReason::kMutex: return "mutex lock";
+        case WaitReason::kCond: return "condition wait";
+        case WaitReason::kRwlock: return "rwlock";
+        case WaitReason::kBarrier: return "barrier wait";
+        case WaitReason::kSemaphore: return "semaphore wait";
+        case WaitReason::kOnce: return "once";
+        case WaitReason::kFutex: return "futex wait";
+        case WaitReason::kJoin: return "join";
+        case WaitReason::kSigwait: return "sigwait";
+        case WaitReason::kPause: return "pause";
+        case WaitReason::kAccept: return "accept turn";
+        case WaitReason::kLibcLock: return "libc lock";
+        case WaitReason::kForked: return "child process";
+    }
+    return "unknown";
+}
+
+Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
+    const size_t guard = user_low != 0 ? kPage : round_up(guard_size, kPage);
+    const size_t own_stack = user_low != 0 ? kPage : round_up(stack_size, kPage) + kSignalReserve;
+    const size_t slot_size = round_up(guard + own_stack + top_bytes(), kPage);
+    Fiber* fiber = nullptr;
+    {
+        OptionalSection section;
+        fiber = take_pooled(slot_size, guard);
+    }
+    if (fiber != nullptr)
+        host::identity_recycle(fiber->tp);
+    else
+        fiber = make(slot_size, guard);
+    if (fiber == nullptr) return nullptr;
+
+    const uintptr_t tls_low = (fiber->tp - host::identity_layout.static_tls_size) & ~uintptr_t{63};
+    fiber->stack_low = user_low != 0 ? user_low : fiber->slot.base + guard;
+    fiber->stack_top = user_low != 0 ? (user_low + stack_size) & ~uintptr_t{15} : tls_low;
+    uint32_t tid = next_tid.fetch_add(1, std::memory_order_relaxed);
+    if (tid > kTidMask) {
+        next_tid.store(kFirstTid + 1);
+        tid = kFirstTid;
+    }
+    fiber->tid = tid;
+    fiber->id = g_scheduler.next_id.fetch_add(1, std::memory_order_relaxed);
+    fiber->attention.store(0);
+    fiber->depth = 1;  // left by fiber_start()
+    fiber->handler_depth = 0;
+    fiber->in_call = false;
+    fiber->worker = nullptr;
+    fiber->alternate_stack = 0;
+    fiber->state.store(FiberState::kNew);
+    host::identity_assign(fiber->tp, tid, fiber->stack_low, fiber->stack_top - fiber->stack_low,
+                          guard_size);
+    *host::tls_at(fiber->tp, &t_current) = fiber;
+    return fiber;
+}
+
+void fiber_spawn(Fiber* fiber, FiberEntry entry) {
+    fiber->entry = entry;
+    fiber->context = host::make_context(reinterpret_cast<void*>(fiber->stack_top),
+                                        fiber->stack_top - fiber->stack_low, fiber_start);
+    COUNT(fibers);
+    OptionalSection section;
+    enroll(fiber);
+    COUNT_PEAK(fibers_peak, g_scheduler.live.fetch_add(1) + 1);
+    ready(fiber, true);
+}
+
+void fiber_finish(Fiber* fiber) {
+    timer_forget(fiber);
+    withdraw(fiber);
+    g_scheduler.live.fetch_sub(1);
+    if (fiber->locked_worker != nullptr) {
+        // What the fiber changed in its kernel thread must not reach another fiber.
+        Worker* worker = fiber->locked_worker;
+        fiber->locked_worker = nullptr;
+        worker->locked_fiber = nullptr;
+        worker->must_end = true;
+    }
+    leave_fiber(fiber, AfterSwitch::kFinish);
+    host::fatal("fiber %llu ran after its end", static_cast<unsigned long long>(fiber->id));
+}
+
+void fiber_recycle(Fiber* fiber) {
+    OptionalSection section;
+    bool is_cold = false;
+    fiber->state.store(FiberState::kFree);
+    {
+        LockGuard locked(pool_lock);
+        PoolClass* entry = pool_class(fiber->slot.size, fiber->slot.guard);
+        if (entry != nullptr && entry->count < kWarmStacks) {
+            fiber->queue_next = entry->first;
+            entry->first = fiber;
+            entry->count++;
+        } else {
+            is_cold = true;
+        }
+    }
+    if (is_cold) {
+        const uintptr_t low = fiber->slot.base + fiber->slot.guard;
+        const uintptr_t top = (fiber->tp - host::identity_layout.static_tls_size) & ~(kPage - 1);
+        if (top > low + kWarmBytes) host::stack_release_pages(low, top - kWarmBytes);
+        LockGuard locked(pool_lock);
+        PoolClass* entry = pool_class(fiber->slot.size, fiber->slot.guard);
+        if (entry != nullptr) {
+            fiber->queue_next = entry->first;
+            entry->first = fiber;
+            entry->count++;
+        }
+    }
+}
+
+int64_t live_fibers() { return g_scheduler.live.load(); }
+
+void for_each_fiber(void (*visit)(Fiber*, void*), void* argument) {
+    LockGuard locked(g_scheduler.registry_lock);
+    Fiber& head = g_scheduler.registry;
+    for (Fiber* fiber = head.all_next; fiber != &head; fiber = fiber->all_next)
+        visit(fiber, argument);
+}
+
+void lock_to_worker(Fiber* fiber) {
+    RuntimeSection section(fiber);
+    if (fiber->lock_count++ > 0) return;
+    COUNT(locked_fibers);
+    fiber->locked_worker = fiber->worker;
+    fiber->worker->locked_fiber = fiber;
+}
+
+void unlock_from_worker(Fiber* fiber) {
+    RuntimeSection section(fiber);
+    if (fiber->lock_count == 0 || --fiber->lock_count > 0) return;
+    fiber->worker->locked_fiber = nullptr;
+    fiber->locked_worker = nullptr;
+}
+
+int worker_tid(const Fiber* fiber) { return fiber->worker->tid.load(std::memory_order_relaxed); }
+
+}  // namespace pfiber

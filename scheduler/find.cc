@@ -1,0 +1,310 @@
+// Where a worker with a processor looks for work, in Go's order, and the last looks before it gives
+// the processor up.  Go: findRunnable, globrunqget, stealWork, runqsteal.
+//
+// No lost wake-up (W3): a submitter enqueues, then reads the number of spinning workers (seq_cst); a
+// worker that stops spinning decrements it first and looks at every queue again.  W4: a worker that
+// finds work while spinning wakes another.  need_spinning closes the hole where work was found but no
+// processor was idle yet.
+#include "scheduler/base/counters.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+void FiberList::push_back(Fiber* fiber) {
+    fiber->queue_next = nullptr;
+    if (last == nullptr)
+        first = fiber;
+    else
+        last->queue_next = fiber;
+    last = fiber;
+    size.fetch_add(1, std::memory_order_release);
+}
+
+void FiberList::push_front(Fiber* fiber) {
+    fiber->queue_next = first;
+    first = fiber;
+    if (last == nullptr) last = fiber;
+    size.fetch_add(1, std::memory_order_release);
+}
+
+Fiber* FiberList::pop_front() {
+    Fiber* fiber = first;
+    if (fiber == nullptr) return nullptr;
+    first = fiber->queue_next;
+    if (first == nullptr) last = nullptr;
+    fiber->queue_next = nullptr;
+    size.fetch_sub(1, std::memory_order_release);
+    return fiber;
+}
+
+void global_put(Fiber* fiber) {
+    {
+        LockGuard guard(g_scheduler.lock);
+        g_scheduler.global.push_back(fiber);
+    }
+    wake_worker();
+}
+
+// Takes a fair share; the first is returned, the others go to the processor's ring (which has room:
+// at most half of its capacity is taken, and the owner calls this with an almost empty ring).
+Fiber* global_take(Processor* processor, int limit) {
+    FiberList& global = g_scheduler.global;
+    const int length = global.size.load(std::memory_order_relaxed);
+    if (length == 0) return nullptr;
+    int count = length / g_scheduler.processor_count + 1;
+    if (count > length) count = length;
+    constexpr int kMost = RunQueue<Platform, Fiber>::kCapacity / 2;
+    if (count > kMost) count = kMost;
+    if (limit > 0 && count > limit) count = limit;
+    Fiber* first = global.pop_front();
+    for (int i = 1; i < count; i++) {
+        processor->queue.put(global.pop_front(), false, [&global](Fiber** batch, uint32_t n) {
+            for (uint32_t k = 0; k < n; k++) global.push_back(batch[k]);
+        });
+    }
+    return first;
+}
+
+namespace {
+
+uint32_t next_random(Worker* worker) {
+    uint32_t x = worker->random;
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    return worker->random = x;
+}
+
+uint32_t greatest_common_divisor(uint32_t a, uint32_t b) {
+    while (b != 0) {
+        const uint32_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+// A stolen next slot is given a moment first: its processor usually runs it itself within 50 ns.
+bool next_slot_stays(Processor* victim) {
+    constexpr int kSpins = 60;  // about 3 µs with PAUSE on current CPUs
+    if (victim->status.load(std::memory_order_relaxed) != ProcessorStatus::kRunning) return true;
+    for (int i = 0; i < kSpins; i++) {
+        if (!victim->queue.has_next()) return false;
+        Platform::pause();
+    }
+    return true;
+}
+
+Fiber* steal_from(Processor* thief, Processor* victim, bool take_next) {
+    Fiber* batch[RunQueue<Platform, Fiber>::kCapacity / 2];
+    if (take_next && victim->queue.size() == 0 &&
+        (!victim->queue.has_next() || !next_slot_stays(victim)))
+        return nullptr;
+    const uint32_t count = victim->queue.grab(batch, take_next);
+    if (count == 0) return nullptr;
+    COUNT_ADD(steals, count);
+    for (uint32_t i = 0; i + 1 < count; i++)
+        thief->queue.put(batch[i], false, [](Fiber** rest, uint32_t n) {
+            LockGuard guard(g_scheduler.lock);
+            for (uint32_t k = 0; k < n; k++) g_scheduler.global.push_back(rest[k]);
+        });
+    return batch[count - 1];
+}
+
+// Rounds over all processors in a random coprime order; the last one takes next slots and runs
+// overdue timers.  *ran_timers asks the caller to look at its own queue again.
+Fiber* steal_work(Worker* worker, int64_t now, bool* ran_timers) {
+    Processor* mine = worker->processor;
+    const auto count = static_cast<uint32_t>(g_scheduler.processor_count);
+    constexpr int kRounds = 4;
+    for (int round = 0; round < kRounds; round++) {
+        const bool is_last = round == kRounds - 1;
+        uint32_t step = next_random(worker) % count;
+        while (step == 0 || greatest_common_divisor(step, count) != 1)
+            step = count == 1 ? 1 : step % count + 1;
+        uint32_t at = next_random(worker) % count;
+        for (uint32_t i = 0; i < count; i++, at = (at + step) % count) {
+            Processor* victim = g_scheduler.processors[at];
+            if (victim == mine) continue;
+            if (is_last && victim->timers.earliest_ns() <= now && run_timers(victim, now))
+                *ran_timers = true;
+            if (*ran_timers) return nullptr;
+            if (victim->status.load(std::memory_order_relaxed) == ProcessorStatus::kIdle) continue;
+            if (Fiber* fiber = steal_from(mine, victim, is_last)) return fiber;
+        }
+    }
+    return nullptr;
+}
+
+// Steals events: an instance with waiters that its own processor has not looked at for a while.
+Fiber* poll_others(Processor* mine, int64_t now) {
+    constexpr int64_t kStaleNs = 50000;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        Processor* other = g_scheduler.processors[i];
+        if (other == mine || other->poller.waiters.load(std::memory_order_relaxed) == 0) continue;
+        if (now - other->poller.last_poll_ns.load(std::memory_order_relaxed) < kStaleNs) continue;
+        if (Fiber* fibers = poll_ready(other)) return fibers;
+    }
+    return nullptr;
+}
+
+// First of a list for the caller, the others made runnable.
+Fiber* first_and_ready_rest(Fiber* list) {
+    Fiber* rest = list->queue_next;
+    list->queue_next = nullptr;
+    ready_list(rest);
+    list->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+    return list;
+}
+
+bool any_queue_has_work() {
+    if (!g_scheduler.global.is_empty()) return true;
+    for (int i = 0; i < g_scheduler.processor_count; i++)
+        if (!g_scheduler.processors[i]->queue.is_empty()) return true;
+    return false;
+}
+
+// Work that shows up while the processor is being given up.  True: it has a processor again.
+bool recheck_after_release(Worker* worker) {
+    if (!any_queue_has_work() && earliest_timer_ns() > Platform::now_ns()) return false;
+    LockGuard guard(g_scheduler.lock);
+    Processor* processor = take_idle_processor();
+    if (processor == nullptr) {
+        g_scheduler.need_spinning.store(1);
+        return false;
+    }
+    acquire_processor(worker, processor);
+    worker->is_spinning = true;
+    g_scheduler.spinning.fetch_add(1);
+    return true;
+}
+
+// Last resort of an idle worker: one of them sleeps in the pollers until an event or the earliest
+// timer.  Null: nothing for this worker, or another one sleeps there already.
+Fiber* sleep_for_events(Worker* worker, bool* retry) {
+    const int64_t deadline = earliest_timer_ns();
+    int64_t nobody = 0;
+    // Published before the last look at the timers: an earlier one armed from now on breaks it (T1).
+    if (!g_scheduler.sleeper_deadline_ns.compare_exchange_strong(nobody, deadline)) {
+        if (deadline < nobody) break_sleeper();
+        return nullptr;
+    }
+    Fiber* fibers = nullptr;
+    const int64_t again = earliest_timer_ns();
+    if (!any_queue_has_work() || g_scheduler.idle_processor_count.load() == 0)
+        fibers = poll_sleep(again < deadline ? again : deadline);
+    g_scheduler.sleeper_deadline_ns.store(0);
+    Processor* processor = nullptr;
+    {
+        LockGuard guard(g_scheduler.lock);
+        processor = take_idle_processor();
+        if (processor == nullptr) g_scheduler.need_spinning.store(1);
+    }
+    if (processor == nullptr) {
+        for (Fiber* fiber = fibers; fiber != nullptr;) {
+            Fiber* rest = fiber->queue_next;
+            fiber->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+            global_put(fiber);
+            fiber = rest;
+        }
+        return nullptr;
+    }
+    acquire_processor(worker, processor);
+    *retry = true;
+    if (fibers == nullptr) return nullptr;
+    return first_and_ready_rest(fibers);
+}
+
+// A fiber that does not inherit the running slice starts; only the owner of the processor counts.
+void count_start(Processor* processor) {
+    processor->schedule_tick.store(processor->schedule_tick.load(std::memory_order_relaxed) + 1,
+                                   std::memory_order_relaxed);
+}
+
+// One pass with the processor in hand.
+Fiber* find_with_processor(Worker* worker, int64_t* now) {
+    Processor* processor = worker->processor;
+    processor->look_around.store(0, std::memory_order_relaxed);
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    *now = Platform::now_ns();
+    processor->now_ns.store(*now, std::memory_order_relaxed);
+    if (processor->timers.earliest_ns() <= *now) run_timers(processor, *now);
+    if (worker->handed != nullptr) {
+        Fiber* fiber = worker->handed;
+        worker->handed = nullptr;
+        return fiber;
+    }
+    if (tick % kFairnessTick == 0) {
+        count_start(processor);
+        constexpr int64_t kPollEveryNs = 20000;
+        if (processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
+            *now - processor->poller.last_poll_ns.load(std::memory_order_relaxed) > kPollEveryNs)
+            ready_list(poll_ready(processor));
+        if (!g_scheduler.global.is_empty()) {
+            LockGuard guard(g_scheduler.lock);
+            if (Fiber* fiber = global_take(processor, 1)) return fiber;
+        }
+    }
+    bool inherits = false;
+    if (Fiber* fiber = processor->queue.get(&inherits)) {
+        if (!inherits) count_start(processor);
+        return fiber;
+    }
+    if (!g_scheduler.global.is_empty()) {
+        LockGuard guard(g_scheduler.lock);
+        if (Fiber* fiber = global_take(processor, 0)) return count_start(processor), fiber;
+    }
+    if (processor->poller.waiters.load(std::memory_order_relaxed) > 0)
+        if (Fiber* list = poll_ready(processor)) return count_start(processor), first_and_ready_rest(list);
+    return nullptr;
+}
+
+}  // namespace
+
+Fiber* find_runnable(Worker* worker) {
+    for (;;) {
+        if (worker->processor == nullptr) {
+            stop_worker(worker);
+            continue;
+        }
+        int64_t now = 0;
+        if (Fiber* fiber = find_with_processor(worker, &now)) return fiber;
+        count_start(worker->processor);  // whatever is found from here on starts a slice of its own
+        const int busy = g_scheduler.processor_count -
+                         g_scheduler.idle_processor_count.load(std::memory_order_relaxed);
+        if (worker->is_spinning || 2 * g_scheduler.spinning.load() < busy) {
+            if (!worker->is_spinning) {
+                worker->is_spinning = true;
+                g_scheduler.spinning.fetch_add(1);
+            }
+            bool ran_timers = false;
+            if (Fiber* fiber = steal_work(worker, now, &ran_timers)) return fiber;
+            if (ran_timers) continue;
+            if (Fiber* list = poll_others(worker->processor, now))
+                return first_and_ready_rest(list);
+        }
+        {
+            LockGuard guard(g_scheduler.lock);
+            if (!g_scheduler.global.is_empty()) continue;
+            if (!worker->is_spinning && g_scheduler.need_spinning.load() != 0) {
+                worker->is_spinning = true;
+                g_scheduler.spinning.fetch_add(1);
+                g_scheduler.need_spinning.store(0);
+                continue;
+            }
+            put_idle_processor(release_processor(worker));
+        }
+        Platform::chaos_point();
+        if (worker->is_spinning) {
+            worker->is_spinning = false;
+            g_scheduler.spinning.fetch_sub(1);
+            if (recheck_after_release(worker)) continue;
+        }
+        bool retry = false;
+        if (Fiber* fiber = sleep_for_events(worker, &retry)) return fiber;
+        if (retry) continue;
+        stop_worker(worker);
+    }
+}
+
+}  // namespace pfiber

@@ -1,0 +1,83 @@
+// System calls that may block: the processor does not wait with them.
+//
+// "Maybe" calls keep their processor marked kInCall; the monitor takes it by compare-and-swap when
+// the call lasts, and the fiber finds out at exit_call().  Blocking calls hand it off first.  During
+// the call the fiber is outside the runtime (its signal handlers run), with in_call set.
+// Go: entersyscall, entersyscallblock, exitsyscall.
+#include "scheduler/base/counters.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+void enter_call(Fiber* fiber) {
+    RuntimeSection::enter(fiber);
+    Processor* processor = fiber->worker->processor;
+    processor->call_tick.store(processor->call_tick.load(std::memory_order_relaxed) + 1,
+                               std::memory_order_relaxed);
+    fiber->in_call = true;
+    fiber->state.store(FiberState::kInCall, std::memory_order_relaxed);
+    // Published last: from here on the monitor may take the processor (W2).
+    processor->status.store(ProcessorStatus::kInCall, std::memory_order_seq_cst);
+    if (g_scheduler.monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
+    fiber->depth--;  // not leave(): attention is looked at on the way back
+}
+
+void enter_blocking_call(Fiber* fiber) {
+    RuntimeSection::enter(fiber);
+    Worker* worker = fiber->worker;
+    COUNT(handoffs);
+    fiber->in_call = true;
+    fiber->state.store(FiberState::kInCall, std::memory_order_relaxed);
+    if (worker->processor != nullptr) hand_off(release_processor(worker));
+    fiber->depth--;
+}
+
+namespace {
+
+bool reacquire(Worker* worker) {
+    Processor* old = worker->old_processor;
+    Processor* processor = nullptr;
+    LockGuard guard(g_scheduler.lock);
+    // The old processor's caches are warm; the list is short.
+    for (Processor** at = &g_scheduler.idle_processors; *at != nullptr; at = &(*at)->idle_next) {
+        if (*at != old) continue;
+        *at = old->idle_next;
+        old->idle_next = nullptr;
+        g_scheduler.idle_processor_count.fetch_sub(1);
+        processor = old;
+        break;
+    }
+    if (processor == nullptr) processor = take_idle_processor();
+    if (processor == nullptr) return false;
+    acquire_processor(worker, processor);
+    return true;
+}
+
+}  // namespace
+
+void exit_call(Fiber* fiber) {
+    fiber->depth++;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    Worker* worker = fiber->worker;
+    bool has_processor = false;
+    if (worker->processor != nullptr) {
+        Platform::chaos_point();
+        auto in_call = ProcessorStatus::kInCall;
+        if (worker->processor->status.compare_exchange_strong(in_call, ProcessorStatus::kRunning)) {
+            // Perhaps it was taken and came into another worker's call meanwhile: it is ours now.
+            worker->processor->worker = worker;
+            has_processor = true;
+        } else {
+            worker->processor = nullptr;
+        }
+    }
+    if (!has_processor) has_processor = reacquire(worker);
+    fiber->in_call = false;
+    if (has_processor)
+        fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
+    else
+        leave_fiber(fiber, AfterSwitch::kYieldGlobal);
+    RuntimeSection::leave(fiber);
+}
+
+}  // namespace pfiber

@@ -1,0 +1,345 @@
+// See identity.h.
+#include "scheduler/host/identity.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <locale.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+
+#include <atomic>
+
+#include "scheduler/host/libc.h"
+#include "scheduler/host/report.h"
+#include "scheduler/host/syscall.h"
+
+// Not through <resolv.h>: its macros rename the members of ElfW(Phdr).
+extern "C" struct __res_state* __res_state();
+
+namespace pfiber::host {
+
+IdentityLayout identity_layout;
+
+namespace {
+
+constexpr size_t kMaxPthreadSize = 8192;
+constexpr size_t kMaxModules = 256;
+
+struct ListNode {
+    ListNode* next;
+    ListNode* prev;
+};
+
+// glibc's DTV (elf ABI for TLS): entry -1 holds its size, entry 0 the generation.
+union DtvEntry {
+    size_t counter;
+    struct {
+        void* value;
+        void* to_free;
+    } pointer;
+};
+void* const kUnallocated = reinterpret_cast<void*>(-1L);
+
+struct TlsModule {
+    size_t id;
+    ptrdiff_t offset;  // from the thread pointer, negative
+    const void* image;
+    size_t image_size;
+    size_t total_size;
+};
+
+using AllocateTls = void* (*)(void*);
+
+AllocateTls allocate_tls;
+void (*ctype_init)();
+ListNode* user_stack_list;
+unsigned char template_image[kMaxPthreadSize];
+size_t libc_module;
+TlsModule modules[kMaxModules];
+size_t module_count;
+std::atomic<bool> modules_stale{true};
+std::atomic_flag modules_lock = ATOMIC_FLAG_INIT;
+std::atomic_flag list_lock = ATOMIC_FLAG_INIT;
+
+template <class T>
+T& field(uintptr_t tp, size_t offset) {
+    return *reinterpret_cast<T*>(tp + offset);
+}
+
+const uint32_t* published(const char* name) {
+    return static_cast<const uint32_t*>(dlsym(RTLD_DEFAULT, name));
+}
+
+// Byte offset of a struct field as libthread_db would read it (third word of the descriptor).
+bool published_offset(const char* name, size_t* out) {
+    const uint32_t* descriptor = published(name);
+    if (descriptor == nullptr) return false;
+    *out = descriptor[2];
+    return true;
+}
+
+struct ProbeResult {
+    uintptr_t tp;
+    size_t robust_head, resolver;
+    uintptr_t stack_low;
+    size_t stack_size;
+    int kernel_tid;
+};
+
+void* probe_main(void* argument) {
+    auto* result = static_cast<ProbeResult*>(argument);
+    const uintptr_t tp = thread_pointer();
+    // The image first: later calls fill in fields that a fresh thread does not have.
+    memcpy(template_image, reinterpret_cast<void*>(tp), identity_layout.pthread_size);
+    result->tp = tp;
+    void* head = nullptr;
+    size_t length = 0;
+    raw_syscall(SYS_get_robust_list, 0, reinterpret_cast<long>(&head),
+                reinterpret_cast<long>(&length));
+    result->robust_head = reinterpret_cast<uintptr_t>(head) - tp;
+    result->resolver = reinterpret_cast<uintptr_t>(__res_state()) - tp;
+    result->kernel_tid = static_cast<int>(raw_syscall(SYS_gettid));
+    pthread_attr_t attributes;
+    void* low = nullptr;
+    size_t size = 0;
+    if (real.pthread_getattr_np(pthread_self(), &attributes) == 0) {
+        pthread_attr_getstack(&attributes, &low, &size);
+        pthread_attr_destroy(&attributes);
+    }
+    result->stack_low = reinterpret_cast<uintptr_t>(low);
+    result->stack_size = size;
+    return nullptr;
+}
+
+// stackblock and stackblock_size stand side by side; their sum is the end that getattr_np tells.
+bool find_stack_block(const ProbeResult& probe) {
+    const uintptr_t end = probe.stack_low + probe.stack_size;
+    for (size_t at = identity_layout.list; at + 16 <= identity_layout.pthread_size; at += 8) {
+        uintptr_t block, size;
+        memcpy(&block, template_image + at, 8);
+        memcpy(&size, template_image + at + 8, 8);
+        if (block != 0 && size >= probe.stack_size && block + size == end) {
+            identity_layout.stack_block = at;
+            return true;
+        }
+    }
+    return false;
+}
+
+int collect_module(dl_phdr_info* info, size_t, void*) {
+    if (info->dlpi_tls_modid == 0 || info->dlpi_tls_data == nullptr) return 0;
+    const uintptr_t tp = thread_pointer();
+    const auto data = reinterpret_cast<uintptr_t>(info->dlpi_tls_data);
+    if (data >= tp || data < tp - identity_layout.static_tls_size) return 0;  // dynamic TLS
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr)& header = info->dlpi_phdr[i];
+        if (header.p_type != PT_TLS) continue;
+        if (module_count == kMaxModules) return 1;
+        modules[module_count++] = {info->dlpi_tls_modid, static_cast<ptrdiff_t>(data - tp),
+                                   reinterpret_cast<const void*>(info->dlpi_addr + header.p_vaddr),
+                                   header.p_filesz, header.p_memsz};
+        const auto errno_address = reinterpret_cast<uintptr_t>(&errno);
+        if (errno_address >= data && errno_address < data + header.p_memsz)
+            libc_module = info->dlpi_tls_modid;
+    }
+    return 0;
+}
+
+void refresh_modules() {
+    if (!modules_stale.load(std::memory_order_acquire)) return;
+    while (modules_lock.test_and_set(std::memory_order_acquire)) __builtin_ia32_pause();
+    if (modules_stale.exchange(false)) {
+        module_count = 0;
+        real.dl_iterate_phdr(collect_module, nullptr);
+    }
+    modules_lock.clear(std::memory_order_release);
+}
+
+// glibc's own order of stores: a reader that follows `next` sees the list with or without the node.
+void publish_in_user_list(uintptr_t tp) {
+    auto* node = &field<ListNode>(tp, identity_layout.list);
+    while (list_lock.test_and_set(std::memory_order_acquire)) __builtin_ia32_pause();
+    node->next = user_stack_list->next;
+    node->prev = user_stack_list;
+    user_stack_list->next->prev = node;
+    __atomic_store_n(&user_stack_list->next, node, __ATOMIC_RELEASE);
+    list_lock.clear(std::memory_order_release);
+}
+
+// Guards and self pointers; every mangled pointer and canary of the process depends on them.
+void copy_header(uintptr_t tp) {
+    const uintptr_t own = thread_pointer();
+    field<uintptr_t>(tp, 0x00) = tp;                             // tcb
+    field<uintptr_t>(tp, 0x10) = tp;                             // self
+    field<int>(tp, 0x18) = 1;                                    // multiple_threads
+    field<uintptr_t>(tp, 0x28) = field<uintptr_t>(own, 0x28);    // stack_guard
+    field<uintptr_t>(tp, 0x30) = field<uintptr_t>(own, 0x30);    // pointer_guard
+}
+
+void set_thread_fields(uintptr_t tp) {
+    const IdentityLayout& layout = identity_layout;
+    copy_header(tp);
+    field<uintptr_t>(tp, layout.specific) = tp + layout.specific_first_block;
+    auto& head = field<robust_list_head>(tp, layout.robust_head);
+    head.list.next = &head.list;
+    head.futex_offset = -32;
+    head.list_op_pending = nullptr;
+    field<void*>(tp, layout.robust_head - 8) = &head;  // robust_prev
+    field<int32_t>(tp, layout.rseq + 4) = -2;          // cpu_id: never registered
+    field<int32_t>(tp, layout.rseq) = 0;
+    field<int>(tp, layout.cancelhandling) = 0;
+}
+
+}  // namespace
+
+bool identity_probe(const char** reason) {
+    IdentityLayout& layout = identity_layout;
+    const uint32_t* size = published("_thread_db_sizeof_pthread");
+    auto static_info = reinterpret_cast<void (*)(size_t*, size_t*)>(
+        dlsym(RTLD_DEFAULT, "_dl_get_tls_static_info"));
+    allocate_tls = reinterpret_cast<AllocateTls>(dlsym(RTLD_DEFAULT, "_dl_allocate_tls"));
+    ctype_init = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "__ctype_init"));
+    auto* rtld_global = static_cast<char*>(dlsym(RTLD_DEFAULT, "_rtld_global"));
+    auto* rseq_offset = static_cast<const ptrdiff_t*>(dlsym(RTLD_DEFAULT, "__rseq_offset"));
+    size_t list_in_global = 0, report_events = 0, specific_level1 = 0;
+    *reason = "libc does not publish its thread layout";
+    if (size == nullptr || static_info == nullptr || allocate_tls == nullptr ||
+        ctype_init == nullptr || rtld_global == nullptr || rseq_offset == nullptr ||
+        !published_offset("_thread_db_pthread_tid", &layout.tid) ||
+        !published_offset("_thread_db_pthread_list", &layout.list) ||
+        !published_offset("_thread_db_pthread_cancelhandling", &layout.cancelhandling) ||
+        !published_offset("_thread_db_pthread_specific", &specific_level1) ||
+        !published_offset("_thread_db_pthread_report_events", &report_events) ||
+        !published_offset("_thread_db_rtld_global__dl_stack_user", &list_in_global))
+        return false;
+    layout.pthread_size = *size;
+    layout.specific = specific_level1;
+    layout.specific_first_block = specific_level1 - 512;
+    layout.user_stack = report_events + 1;
+    layout.rseq = static_cast<size_t>(*rseq_offset);
+    size_t total = 0, alignment = 0;
+    static_info(&total, &alignment);
+    *reason = "sizes of the thread block are out of range";
+    if (layout.pthread_size > kMaxPthreadSize || total <= layout.pthread_size || total > 1 << 20 ||
+        alignment == 0 || (alignment & (alignment - 1)) != 0)
+        return false;
+    layout.static_tls_size = total - layout.pthread_size;
+    layout.alignment = alignment < 64 ? 64 : alignment;
+    user_stack_list = reinterpret_cast<ListNode*>(rtld_global + list_in_global);
+
+    // dlsym of a TLS symbol answers its address in the calling thread.
+    void* resp = dlsym(RTLD_DEFAULT, "__resp");
+    *reason = "no resolver slot";
+    if (resp == nullptr) return false;
+    layout.resolver_pointer =
+        static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(resp) - thread_pointer());
+
+    ProbeResult probe{};
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 128 * 1024);
+    pthread_t thread;
+    const int rc = real.pthread_create(&thread, &attributes, probe_main, &probe);
+    pthread_attr_destroy(&attributes);
+    *reason = "the probe thread could not be started";
+    if (rc != 0) return false;
+    real.pthread_join(thread, nullptr);
+
+    layout.robust_head = probe.robust_head;
+    layout.resolver = probe.resolver;
+    *reason = "probed, published and template values of struct pthread do not agree";
+    int template_tid;
+    memcpy(&template_tid, template_image + layout.tid, sizeof template_tid);
+    uintptr_t self, first_block;
+    memcpy(&self, template_image + 0x10, 8);
+    memcpy(&first_block, template_image + layout.specific, 8);
+    if (template_tid != probe.kernel_tid || self != probe.tp ||
+        first_block != probe.tp + layout.specific_first_block ||
+        layout.robust_head + sizeof(robust_list_head) > layout.pthread_size ||
+        layout.resolver >= layout.pthread_size || layout.rseq >= layout.pthread_size ||
+        !find_stack_block(probe))
+        return false;
+    *reason = nullptr;
+    refresh_modules();
+    return true;
+}
+
+bool identity_create(uintptr_t tp) {
+    if (allocate_tls(reinterpret_cast<void*>(tp)) == nullptr) return false;
+    const IdentityLayout& layout = identity_layout;
+    const uintptr_t dtv = field<uintptr_t>(tp, 8);
+    memcpy(reinterpret_cast<void*>(tp), template_image, layout.pthread_size);
+    field<uintptr_t>(tp, 8) = dtv;
+    set_thread_fields(tp);
+    field<bool>(tp, layout.user_stack) = true;
+    publish_in_user_list(tp);
+    return true;
+}
+
+void identity_recycle(uintptr_t tp) {
+    refresh_modules();
+    auto* dtv = field<DtvEntry*>(tp, 8);
+    const size_t entries = dtv[-1].counter;
+    for (size_t i = 1; i <= entries; i++) {
+        if (dtv[i].pointer.to_free == nullptr) continue;
+        free(dtv[i].pointer.to_free);
+        dtv[i].pointer.to_free = nullptr;
+        dtv[i].pointer.value = kUnallocated;
+    }
+    for (size_t i = 0; i < module_count; i++) {
+        const TlsModule& module = modules[i];
+        if (module.id == libc_module) continue;
+        auto* block = reinterpret_cast<char*>(tp + module.offset);
+        memcpy(block, module.image, module.image_size);
+        memset(block + module.image_size, 0, module.total_size - module.image_size);
+    }
+    set_thread_fields(tp);
+}
+
+void identity_assign(uintptr_t tp, uint32_t tid, uintptr_t stack_low, size_t stack_size,
+                     size_t guard_size) {
+    const IdentityLayout& layout = identity_layout;
+    set_tid_field(tp, tid);
+    field<uintptr_t>(tp, layout.stack_block) = stack_low;
+    field<size_t>(tp, layout.stack_block + 8) = stack_size;
+    field<size_t>(tp, layout.stack_block + 16) = guard_size;
+    field<size_t>(tp, layout.stack_block + 24) = guard_size;
+}
+
+void identity_create_bare(uintptr_t tp) { copy_header(tp); }
+
+void identity_enter() {
+    const uintptr_t tp = thread_pointer();
+    ctype_init();
+    field<uintptr_t>(tp + static_cast<uintptr_t>(identity_layout.resolver_pointer), 0) =
+        tp + identity_layout.resolver;
+    errno = 0;
+    uselocale(LC_GLOBAL_LOCALE);
+}
+
+void identity_modules_changed() { modules_stale.store(true, std::memory_order_release); }
+
+void identity_disable_rseq() {
+    auto* offset = static_cast<const ptrdiff_t*>(dlsym(RTLD_DEFAULT, "__rseq_offset"));
+    if (offset == nullptr) return;
+    const uintptr_t area = thread_pointer() + static_cast<uintptr_t>(*offset);
+    auto& cpu_id = field<int32_t>(area, 4);
+    if (cpu_id < 0) return;
+    constexpr long kUnregister = 1;
+    constexpr long kSignature = 0x53053053;
+    // The registered length is 32 in glibc up to 2.39; later ones publish theirs.
+    auto* size = static_cast<const unsigned*>(dlsym(RTLD_DEFAULT, "__rseq_size"));
+    long rc = raw_syscall(SYS_rseq, static_cast<long>(area), 32, kUnregister, kSignature);
+    if (rc < 0 && size != nullptr && *size > 32)
+        rc = raw_syscall(SYS_rseq, static_cast<long>(area), *size, kUnregister, kSignature);
+    if (rc == 0) cpu_id = -2;  // glibc registers new threads only where the creator's is >= 0
+}
+
+void set_tid_field(uintptr_t tp, uint32_t tid) {
+    field<uint32_t>(tp, identity_layout.tid) = tid;
+}
+
+}  // namespace pfiber::host

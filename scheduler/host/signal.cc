@@ -1,0 +1,47 @@
+// See signal.h.
+#include "scheduler/host/signal.h"
+
+extern "C" {
+void pfiber_restore_rt();
+extern const char __start_pfiber_signal_text[] __attribute__((visibility("hidden")));
+extern const char __stop_pfiber_signal_text[] __attribute__((visibility("hidden")));
+extern const char pfiber_blocking_begin[] __attribute__((visibility("hidden")));
+extern const char pfiber_blocking_end[] __attribute__((visibility("hidden")));
+extern const char pfiber_blocking_interrupted[] __attribute__((visibility("hidden")));
+}
+
+namespace pfiber::host {
+
+long raw_sigaction(int signal, const KernelSigaction* action, KernelSigaction* old) {
+    return raw_syscall(SYS_rt_sigaction, signal, action, old, 8);
+}
+
+long install_handler(int signal, SignalHandler handler, unsigned long flags, uint64_t mask) {
+    const KernelSigaction action{reinterpret_cast<void*>(handler), flags | SA_SIGINFO | kSaRestorer,
+                                 pfiber_restore_rt, mask};
+    return raw_sigaction(signal, &action, nullptr);
+}
+
+bool in_signal_text(unsigned long pc) {
+    return pc >= reinterpret_cast<unsigned long>(__start_pfiber_signal_text) &&
+           pc < reinterpret_cast<unsigned long>(__stop_pfiber_signal_text);
+}
+
+void install_alternate_stack(uintptr_t low, size_t size, int flags) {
+    stack_t stack{};
+    stack.ss_sp = reinterpret_cast<void*>(low);
+    stack.ss_size = size;
+    stack.ss_flags = low == 0 ? SS_DISABLE : flags;
+    raw_syscall(SYS_sigaltstack, &stack, nullptr);
+}
+
+void interrupt_blocking_syscall(void* context) {
+    const unsigned long pc = program_counter(context);
+    if (pc < reinterpret_cast<unsigned long>(pfiber_blocking_begin) ||
+        pc >= reinterpret_cast<unsigned long>(pfiber_blocking_end))
+        return;
+    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
+        static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_blocking_interrupted));
+}
+
+}  // namespace pfiber::host

@@ -1,0 +1,65 @@
+// Signals without libc: dispositions, the interrupted context, blocking calls with a known range.
+//
+// Everything that runs between a handler's entry and its return to the kernel, the restorer
+// included, stands in one text section; a signal that lands there finds a frame whose mask is being
+// patched and must not move the fiber (in_signal_text).
+#pragma once
+
+#include <signal.h>
+#include <ucontext.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "scheduler/host/syscall.h"
+
+namespace pfiber::host {
+
+#define PFIBER_SIGNAL_TEXT __attribute__((section("pfiber_signal_text"), noinline))
+
+using SignalHandler = void (*)(int, siginfo_t*, void*);
+
+// The kernel's struct sigaction.
+struct KernelSigaction {
+    void* handler;
+    unsigned long flags;
+    void (*restorer)();
+    uint64_t mask;
+};
+constexpr unsigned long kSaRestorer = 0x04000000;
+
+// rt_sigaction with our restorer for handlers.  0 or -errno.  Any context.
+long raw_sigaction(int signal, const KernelSigaction* action, KernelSigaction* old);
+long install_handler(int signal, SignalHandler handler, unsigned long flags, uint64_t mask);
+
+bool in_signal_text(unsigned long pc);
+
+inline unsigned long program_counter(const void* context) {
+    return static_cast<unsigned long>(
+        static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP]);
+}
+inline unsigned long stack_pointer(const void* context) {
+    return static_cast<unsigned long>(
+        static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
+}
+// The mask that sigreturn will install.
+inline void set_saved_mask(void* context, uint64_t mask) {
+    *reinterpret_cast<uint64_t*>(&static_cast<ucontext_t*>(context)->uc_sigmask) = mask;
+}
+inline uint64_t saved_mask(const void* context) {
+    return *reinterpret_cast<const uint64_t*>(
+        &static_cast<const ucontext_t*>(context)->uc_sigmask);
+}
+
+void install_alternate_stack(uintptr_t low, size_t size, int flags);
+
+// A blocking system call that a kick ends: returns -EINTR without (or instead of) calling when
+// *attention & mask is not zero up to the very instruction.  `arguments` are six.
+extern "C" long pfiber_blocking_syscall(const void* attention, uint32_t mask, long number,
+                                        const long* arguments);
+// In a handler: when it interrupted the stub before the kernel took the call (or is about to restart
+// it), makes the stub return -EINTR.
+void interrupt_blocking_syscall(void* context);
+
+}  // namespace pfiber::host

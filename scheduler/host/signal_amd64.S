@@ -1,0 +1,43 @@
+// The restorer of our handlers and the blocking-call stub (signal.h).
+
+// Unwinders recognise a signal frame by these two instructions.
+    .section pfiber_signal_text,"ax",@progbits
+    .globl  pfiber_restore_rt
+    .hidden pfiber_restore_rt
+    .type   pfiber_restore_rt, @function
+    nop
+pfiber_restore_rt:
+    movq    $15, %rax               // SYS_rt_sigreturn
+    syscall
+    .size   pfiber_restore_rt, .-pfiber_restore_rt
+
+    .text
+// long pfiber_blocking_syscall(attention, mask, number, arguments)
+// Nothing is pushed, so that the interrupted exit can be entered from every instruction.
+    .globl  pfiber_blocking_syscall
+    .hidden pfiber_blocking_syscall
+    .type   pfiber_blocking_syscall, @function
+    .globl  pfiber_blocking_begin, pfiber_blocking_end, pfiber_blocking_interrupted
+    .hidden pfiber_blocking_begin, pfiber_blocking_end, pfiber_blocking_interrupted
+pfiber_blocking_syscall:
+    .cfi_startproc
+pfiber_blocking_begin:
+    testl   %esi, (%rdi)
+    jnz     pfiber_blocking_interrupted
+    movq    %rdx, %rax
+    movq    %rcx, %r11
+    movq    0(%r11), %rdi
+    movq    8(%r11), %rsi
+    movq    16(%r11), %rdx
+    movq    24(%r11), %r10
+    movq    32(%r11), %r8
+    movq    40(%r11), %r9
+    syscall
+pfiber_blocking_end:
+    ret
+pfiber_blocking_interrupted:
+    movq    $-4, %rax               // -EINTR
+    ret
+    .cfi_endproc
+    .size   pfiber_blocking_syscall, .-pfiber_blocking_syscall
+    .section .note.GNU-stack,"",@progbits

@@ -1,0 +1,32 @@
+// Stack slots: [ guard | stack | room that the caller keeps at the top ].
+//
+// Slots of one size come from slabs: one mapping, reserved and not committed, never unmapped (what
+// stands at a slot's top is type-stable, stale wakers may look at it).  The guard is installed by
+// MADV_GUARD_INSTALL where the kernel has it (no VMA split), else by mprotect, two mappings each.
+// Under RLIMIT_AS, strict overcommit or mlockall a slab may be refused; single slots follow, then
+// the caller gets null and its program EAGAIN.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pfiber::host {
+
+struct StackSlot {
+    uintptr_t base = 0;  // lowest address, the guard's
+    size_t size = 0;
+    size_t guard = 0;
+};
+
+// Takes unused slots of `size` bytes (a multiple of the page size).  Locks; runtime or program.
+bool stack_slot_map(size_t size, size_t guard, StackSlot* slot);
+
+// Gives the pages of [low, high) back to the kernel; the guard below stays.
+void stack_release_pages(uintptr_t low, uintptr_t high);
+
+// One line on the limit that stopped the last refused mapping, for messages.
+const char* stack_last_limit();
+
+void stack_reset_after_fork();
+
+}  // namespace pfiber::host

@@ -1,0 +1,328 @@
+// Idle processors and workers: who is woken, who sleeps, who gets which processor.
+// Go: startm, stopm, wakep, handoffp, pidleget, pidleput, stoplockedm, startlockedm.
+//
+// Locked fibers: the worker runs nothing else; when the fiber parks it hands its processor off and
+// sleeps; whoever picks the fiber up passes its own processor over and sleeps instead.
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+
+#include <new>
+
+#include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
+#include "scheduler/host/identity.h"
+#include "scheduler/host/report.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+namespace {
+
+constexpr size_t kSchedulerStackBytes = 64 * 1024;
+std::atomic<bool> reported_thread_limit{false};
+std::atomic<int> next_worker_id{1};
+
+void worker_entry(void* argument) {
+    auto* worker = static_cast<Worker*>(argument);
+    t_current = &worker->scheduler_fiber;
+    preempt_worker_started(worker);
+    if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(worker);
+    if (worker->next_processor != nullptr) {
+        Processor* processor = worker->next_processor;
+        worker->next_processor = nullptr;
+        acquire_processor(worker, processor);
+    }
+    schedule_loop(worker);
+}
+
+Worker* pop_idle_worker() {  // scheduler lock held
+    Worker* worker = g_scheduler.idle_workers;
+    if (worker == nullptr) return nullptr;
+    g_scheduler.idle_workers = worker->idle_next;
+    worker->idle_next = nullptr;
+    worker->is_idle = false;
+    g_scheduler.idle_worker_count.fetch_sub(1);
+    return worker;
+}
+
+void push_idle_worker(Worker* worker) {  // scheduler lock held
+    worker->idle_next = g_scheduler.idle_workers;
+    worker->is_idle = true;
+    g_scheduler.idle_workers = worker;
+    g_scheduler.idle_worker_count.fetch_add(1);
+}
+
+bool remove_idle_worker(Worker* worker) {  // scheduler lock held
+    for (Worker** at = &g_scheduler.idle_workers; *at != nullptr; at = &(*at)->idle_next) {
+        if (*at != worker) continue;
+        *at = worker->idle_next;
+        worker->idle_next = nullptr;
+        worker->is_idle = false;
+        g_scheduler.idle_worker_count.fetch_sub(1);
+        return true;
+    }
+    return false;
+}
+
+void post(Worker* worker) {
+    worker->wake_word.store(1, std::memory_order_release);
+    Platform::futex_wake(worker->wake_word, 1);
+}
+
+// Waits for post(); false when `deadline_ns` passed first.
+bool await_post(Worker* worker, int64_t deadline_ns) {
+    while (worker->wake_word.load(std::memory_order_acquire) == 0) {
+        if (deadline_ns != kNever && Platform::now_ns() >= deadline_ns) return false;
+        Platform::futex_wait(worker->wake_word, 0, deadline_ns);
+    }
+    worker->wake_word.store(0, std::memory_order_relaxed);
+    return true;
+}
+
+// A dead worker whose kernel thread has left its stack, or new memory.
+Worker* worker_memory() {
+    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr; worker = worker->all_next) {
+        int expected = 0;
+        if (worker->tid.load(std::memory_order_acquire) == 0 &&
+            worker->tid.compare_exchange_strong(expected, -1))
+            return worker;
+    }
+    const long memory = host::raw_mmap(nullptr, sizeof(Worker), PROT_READ | PROT_WRITE,
+                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (host::is_error(memory)) return nullptr;
+    auto* worker = new (reinterpret_cast<void*>(memory)) Worker;
+    worker->tid.store(-1);
+    if (!host::kernel_thread_memory_create(&worker->memory, kSchedulerStackBytes)) {
+        host::raw_munmap(worker, sizeof(Worker));
+        return nullptr;
+    }
+    Worker* first = g_scheduler.workers.load();
+    do worker->all_next = first;
+    while (!g_scheduler.workers.compare_exchange_weak(first, worker));
+    return worker;
+}
+
+}  // namespace
+
+Worker* create_worker() {
+    Worker* worker = worker_memory();
+    if (worker == nullptr) return nullptr;
+    worker->id = next_worker_id.fetch_add(1);
+    worker->random = static_cast<uint32_t>(worker->id) * 2654435761u | 1;
+    worker->processor = worker->next_processor = worker->old_processor = nullptr;
+    worker->locked_fiber = nullptr;
+    worker->must_end = worker->is_spinning = worker->is_idle = false;
+    worker->handed = nullptr;
+    worker->wake_word.store(0);
+    worker->cpu_timer = -1;
+    worker->kernel_mask = 0;
+    worker->mask_generation = 0;
+    Fiber& scheduler = worker->scheduler_fiber;
+    scheduler.is_scheduler = true;
+    scheduler.depth = 1;
+    scheduler.tp = worker->memory.tp;
+    scheduler.worker = worker;
+    worker->current = &scheduler;
+    // Its thread sees the identity before its first instruction.
+    *host::tls_at(worker->memory.tp, &t_current) = &scheduler;
+    return worker;
+}
+
+// Go: startm. With a processor in hand; it runs on a sleeping or a new worker.
+void start_worker(Processor* processor, bool spinning) {
+    Worker* worker = nullptr;
+    {
+        LockGuard guard(g_scheduler.lock);
+        worker = pop_idle_worker();
+    }
+    COUNT(wakeups);
+    if (worker != nullptr) {
+        worker->is_spinning = spinning;
+        worker->next_processor = processor;
+        post(worker);
+        return;
+    }
+    worker = create_worker();
+    long rc = -ENOMEM;
+    if (worker != nullptr) {
+        worker->is_spinning = spinning;
+        worker->next_processor = processor;
+        rc = host::kernel_thread_start(worker->memory, worker_entry, worker, &worker->tid);
+    }
+    if (rc == 0) {
+        COUNT(workers_started);
+        g_scheduler.worker_count.fetch_add(1);
+        return;
+    }
+    // The kernel has no thread for us: what the processor holds goes where others find it.
+    host::warn_once(reported_thread_limit,
+                    "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers wait "
+                    "for the workers that run",
+                    -rc);
+    if (worker != nullptr) {
+        worker->next_processor = nullptr;
+        worker->tid.store(0);
+    }
+    if (spinning) g_scheduler.spinning.fetch_sub(1);
+    LockGuard guard(g_scheduler.lock);
+    bool inherits = false;
+    while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
+    put_idle_processor(processor);
+}
+
+// Go: wakep.
+void wake_worker() {
+    if (g_scheduler.idle_processor_count.load(std::memory_order_seq_cst) == 0) return;
+    int32_t none = 0;
+    if (g_scheduler.spinning.load(std::memory_order_seq_cst) != 0 ||
+        !g_scheduler.spinning.compare_exchange_strong(none, 1))
+        return;
+    Processor* processor = nullptr;
+    {
+        LockGuard guard(g_scheduler.lock);
+        processor = take_idle_processor();
+        if (processor == nullptr) g_scheduler.need_spinning.store(1);
+    }
+    if (processor == nullptr) {
+        g_scheduler.spinning.fetch_sub(1);
+        return;
+    }
+    Platform::chaos_point();
+    start_worker(processor, true);
+}
+
+// Go: stopm. The worker has no processor; returns with one.
+void stop_worker(Worker* worker) {
+    int64_t deadline = kNever;
+    {
+        LockGuard guard(g_scheduler.lock);
+        push_idle_worker(worker);
+        // Spares beyond the processors end after a while without work.
+        if (!worker->is_leader &&
+            g_scheduler.idle_worker_count.load() > g_scheduler.processor_count)
+            deadline = Platform::now_ns() + options().spare_ms * 1000000;
+    }
+    if (!await_post(worker, deadline)) {
+        bool removed = false;
+        {
+            LockGuard guard(g_scheduler.lock);
+            removed = remove_idle_worker(worker);
+        }
+        if (removed) end_worker(worker);
+        await_post(worker, kNever);  // somebody chose it at the last moment
+    }
+    Processor* processor = worker->next_processor;
+    worker->next_processor = nullptr;
+    if (processor != nullptr) acquire_processor(worker, processor);
+}
+
+void end_worker(Worker* worker) {
+    if (worker->is_spinning) {
+        worker->is_spinning = false;
+        g_scheduler.spinning.fetch_sub(1);
+    }
+    if (worker->processor != nullptr) hand_off(release_processor(worker));
+    worker->must_end = false;
+    if (worker->is_leader) {
+        // The process's first thread would become a zombie leader: it sleeps instead, for ever.
+        for (;;) await_post(worker, kNever);
+    }
+    preempt_worker_ending(worker);
+    g_scheduler.worker_count.fetch_sub(1);
+    host::kernel_thread_exit();
+}
+
+Processor* take_idle_processor() {
+    Processor* processor = g_scheduler.idle_processors;
+    if (processor == nullptr) return nullptr;
+    g_scheduler.idle_processors = processor->idle_next;
+    processor->idle_next = nullptr;
+    g_scheduler.idle_processor_count.fetch_sub(1);
+    return processor;
+}
+
+void put_idle_processor(Processor* processor) {
+    PFIBER_CHECK(processor->queue.is_empty(), "processor %d goes idle with work", processor->id);
+    processor->status.store(ProcessorStatus::kIdle);
+    processor->worker = nullptr;
+    processor->idle_next = g_scheduler.idle_processors;
+    g_scheduler.idle_processors = processor;
+    g_scheduler.idle_processor_count.fetch_add(1);
+}
+
+void acquire_processor(Worker* worker, Processor* processor) {
+    PFIBER_CHECK(worker->processor == nullptr, "worker %d gets a second processor", worker->id);
+    processor->worker = worker;
+    worker->processor = processor;
+    worker->old_processor = processor;
+    processor->status.store(ProcessorStatus::kRunning);
+}
+
+Processor* release_processor(Worker* worker) {
+    Processor* processor = worker->processor;
+    worker->processor = nullptr;
+    return processor;
+}
+
+// Go: handoffp. The caller owns the processor and will not use it any more.  Starts a worker in
+// every case in which find_runnable() would find work.
+void hand_off(Processor* processor) {
+    processor->worker = nullptr;
+    if (!processor->queue.is_empty() || !g_scheduler.global.is_empty()) {
+        start_worker(processor, false);
+        return;
+    }
+    int32_t none = 0;
+    if (g_scheduler.spinning.load() == 0 && g_scheduler.idle_processor_count.load() == 0 &&
+        g_scheduler.spinning.compare_exchange_strong(none, 1)) {
+        g_scheduler.need_spinning.store(0);
+        start_worker(processor, true);
+        return;
+    }
+    bool must_start = false;
+    {
+        LockGuard guard(g_scheduler.lock);
+        // The last running processor, and nobody sleeps in the pollers: somebody has to.
+        must_start = !g_scheduler.global.is_empty() ||
+                     (g_scheduler.idle_processor_count.load() == g_scheduler.processor_count - 1 &&
+                      g_scheduler.sleeper_deadline_ns.load() == 0);
+        if (!must_start) put_idle_processor(processor);
+    }
+    if (must_start) {
+        start_worker(processor, false);
+        return;
+    }
+    // Its timers are nobody's until the sleeper knows the earliest.
+    const int64_t sleeper = g_scheduler.sleeper_deadline_ns.load();
+    const int64_t earliest = processor->timers.earliest_ns();
+    if (sleeper != 0 && earliest < sleeper) break_sleeper();
+    if (sleeper == 0 && earliest != kNever) wake_worker();
+}
+
+void reset_spinning(Worker* worker) {
+    worker->is_spinning = false;
+    // The last spinner that found work wakes the next one: chains, one at a time (W4).
+    if (g_scheduler.spinning.fetch_sub(1) == 1) wake_worker();
+}
+
+// Go: startlockedm. `fiber` runs on its own worker, with this worker's processor.
+void start_locked_worker(Worker* worker, Fiber* fiber) {
+    Worker* owner = fiber->locked_worker;
+    Processor* processor = release_processor(worker);
+    processor->worker = nullptr;
+    owner->next_processor = processor;
+    post(owner);
+    stop_worker(worker);
+}
+
+// Go: stoplockedm. Returns with a processor, to run the locked fiber.
+void stop_locked_worker(Worker* worker) {
+    if (worker->processor != nullptr) hand_off(release_processor(worker));
+    await_post(worker, kNever);
+    Processor* processor = worker->next_processor;
+    worker->next_processor = nullptr;
+    acquire_processor(worker, processor);
+}
+
+}  // namespace pfiber

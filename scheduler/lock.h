@@ -1,0 +1,65 @@
+// The only lock of the runtime: one futex word, taken with the in-runtime depth above zero, so that
+// its holder is never preempted by us nor interrupted by a program's signal handler.
+//
+// Lock order, outermost first (never take one that stands further left or the same one twice):
+//   fiber registry  ->  descriptor  ->  wait-queue bucket  ->  timers of a processor  ->  scheduler
+// Fibers are made runnable (scheduler lock) after the other locks are released wherever a list can
+// be collected first.  Nothing below a lock calls malloc, a hook, or user code.
+#pragma once
+
+#include "scheduler/platform.h"
+
+namespace pfiber {
+
+class Lock {
+  public:
+    void acquire() {
+        Platform::chaos_point();
+        uint32_t expected = kFree;
+        if (word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire)) return;
+        acquire_slow();
+    }
+
+    bool try_acquire() {
+        uint32_t expected = kFree;
+        return word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire);
+    }
+
+    void release() {
+        if (word_.exchange(kFree, std::memory_order_release) == kContended)
+            Platform::futex_wake(word_, 1);
+    }
+
+    void reset() { word_.store(kFree, std::memory_order_relaxed); }  // fork child
+
+  private:
+    static constexpr uint32_t kFree = 0, kHeld = 1, kContended = 2;
+    static constexpr int kSpins = 100;  // critical sections are shorter than a futex round trip
+
+    void acquire_slow() {
+        for (int i = 0; i < kSpins; i++) {
+            Platform::pause();
+            uint32_t expected = kFree;
+            if (word_.load(std::memory_order_relaxed) == kFree &&
+                word_.compare_exchange_weak(expected, kHeld, std::memory_order_acquire))
+                return;
+        }
+        while (word_.exchange(kContended, std::memory_order_acquire) != kFree)
+            Platform::futex_wait(word_, kContended);
+    }
+
+    Platform::Atomic<uint32_t> word_{kFree};
+};
+
+class LockGuard {
+  public:
+    explicit LockGuard(Lock& lock) : lock_(lock) { lock_.acquire(); }
+    ~LockGuard() { lock_.release(); }
+    LockGuard(const LockGuard&) = delete;
+    LockGuard& operator=(const LockGuard&) = delete;
+
+  private:
+    Lock& lock_;
+};
+
+}  // namespace pfiber

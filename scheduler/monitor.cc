@@ -1,0 +1,228 @@
+// The monitor (Go: sysmon): a kernel thread without a processor that looks after those who have one.
+//
+// It takes processors from calls that last, finds workers that sleep where no hook saw it, asks
+// long-running fibers to yield, polls instances that nobody polls, and runs overdue timers of busy
+// processors.  It sleeps 20 µs, after 50 idle rounds twice as long each round up to 10 ms, and
+// without limit while every processor is idle.
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sys/mman.h>
+
+#include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
+#include "scheduler/host/identity.h"
+#include "scheduler/host/report.h"
+#include "scheduler/scheduler.h"
+#include "scheduler/trace.h"
+
+namespace pfiber {
+
+namespace {
+
+constexpr int64_t kShortestSleepNs = 20000;
+constexpr int64_t kLongestSleepNs = 10000000;
+constexpr int kPatientRounds = 50;
+constexpr int64_t kPollLateNs = 10000000;
+constexpr int64_t kTimerLateNs = 100000;
+constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
+
+Worker* monitor;
+
+bool work_waits(Processor* processor) {
+    return !processor->queue.is_empty() || !g_scheduler.global.is_empty() ||
+           processor->poller.waiters.load(std::memory_order_relaxed) > 0;
+}
+
+// Go: retake. A processor in a call is taken when the same call was seen in two rounds and somebody
+// could use it, or after a slice in any case.
+bool retake_from_call(Processor* processor, int64_t now) {
+    auto& seen = processor->observed;
+    const uint32_t tick = processor->call_tick.load(std::memory_order_relaxed);
+    if (tick != seen.call_tick) {
+        seen.call_tick = tick;
+        seen.call_since_ns = now;
+        return false;
+    }
+    const bool others_idle =
+        g_scheduler.idle_processor_count.load() + g_scheduler.spinning.load() > 0;
+    if (processor->queue.is_empty() && others_idle && now - seen.call_since_ns < kLongestSleepNs)
+        return false;
+    auto in_call = ProcessorStatus::kInCall;
+    if (!processor->status.compare_exchange_strong(in_call, ProcessorStatus::kIdle)) return false;
+    COUNT(retakes);
+    processor->call_tick.fetch_add(1);
+    hand_off(processor);
+    return true;
+}
+
+// True when kernel thread `tid` sleeps in the kernel: state S or D in its stat line.
+bool is_asleep(int tid) {
+    char path[64] = "/proc/self/task/";
+    char digits[12];
+    int length = 0, at = 16;
+    for (int rest = tid; rest > 0; rest /= 10) digits[length++] = static_cast<char>('0' + rest % 10);
+    while (length > 0) path[at++] = digits[--length];
+    for (const char* tail = "/stat"; *tail != 0;) path[at++] = *tail++;
+    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (host::is_error(fd)) return false;
+    char line[256];
+    const long size = host::raw_read(static_cast<int>(fd), line, sizeof line);
+    host::raw_close(static_cast<int>(fd));
+    for (long i = size - 1; i > 1; i--)  // the name in parentheses may hold anything: from the right
+        if (line[i - 1] == ')' && line[i] == ' ' && i + 1 < size)
+            return line[i + 1] == 'S' || line[i + 1] == 'D';
+    return false;
+}
+
+// A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
+// marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
+// into the runtime sees the claim or is seen by us (W5).
+bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
+    if (fiber->is_scheduler || fiber->depth != 0 || !is_asleep(worker->tid.load())) return false;
+    fiber->attention.fetch_or(kAttendClaim);
+    host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    Platform::chaos_point();
+    auto running = ProcessorStatus::kRunning;
+    const bool still = static_cast<volatile int32_t&>(fiber->depth) == 0 &&
+                       worker->current == fiber && processor->worker == worker &&
+                       processor->schedule_tick.load() == tick &&
+                       processor->status.compare_exchange_strong(running, ProcessorStatus::kIdle);
+    if (!still) {
+        fiber->attention.fetch_and(~uint32_t{kAttendClaim});
+        return false;
+    }
+    worker->processor = nullptr;
+    fiber->attention.fetch_or(kAttendRetaken);
+    fiber->attention.fetch_and(~uint32_t{kAttendClaim});
+    COUNT(missed_blocking);
+    hand_off(processor);
+    return true;
+}
+
+bool look_at_running(Processor* processor, int64_t now) {
+    auto& seen = processor->observed;
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    Worker* worker = processor->worker;
+    if (tick != seen.schedule_tick || worker == nullptr) {
+        seen.schedule_tick = tick;
+        seen.schedule_since_ns = now;
+        seen.cpu_ns = -1;
+        return false;
+    }
+    const int64_t age = now - seen.schedule_since_ns;
+    if (age < kMissedAfterNs) return false;
+    // The same fiber for a while: does its worker burn CPU time?
+    const int tid = worker->tid.load(std::memory_order_relaxed);
+    const int64_t cpu = host::thread_cpu_ns(tid);
+    const bool burns = cpu != seen.cpu_ns;
+    seen.cpu_ns = cpu;
+    Fiber* fiber = worker->current;
+    if (!burns) return work_waits(processor) && retake_missed(processor, worker, fiber, tick);
+    if (age >= options().slice_ms * 1000000 && options().preempt == Preempt::kTgkill &&
+        !fiber->is_scheduler && work_waits(processor)) {
+        COUNT(preemptions_asked);
+        fiber->attention.fetch_or(kAttendPreempt);
+        kick(fiber);
+    }
+    return false;
+}
+
+bool look_at_poller(Processor* processor, int64_t now) {
+    Poller& poller = processor->poller;
+    if (poller.waiters.load(std::memory_order_relaxed) == 0 ||
+        g_scheduler.sleeper_deadline_ns.load() != 0 ||
+        now - poller.last_poll_ns.load(std::memory_order_relaxed) < kPollLateNs)
+        return false;
+    Fiber* fibers = poll_ready(processor);
+    if (fibers == nullptr) return false;
+    ready_list(fibers);
+    return true;
+}
+
+bool everything_idle() {
+    return g_scheduler.idle_processor_count.load() == g_scheduler.processor_count;
+}
+
+bool one_round(int64_t now) {
+    bool did_something = false;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        Processor* processor = g_scheduler.processors[i];
+        switch (processor->status.load()) {
+            case ProcessorStatus::kInCall:
+                did_something |= retake_from_call(processor, now);
+                break;
+            case ProcessorStatus::kRunning:
+                did_something |= look_at_running(processor, now);
+                break;
+            case ProcessorStatus::kIdle:
+                break;
+        }
+        if (now - processor->timers.earliest_ns() > kTimerLateNs && !everything_idle())
+            did_something |= run_timers(processor, now);
+        did_something |= look_at_poller(processor, now);
+    }
+    return did_something;
+}
+
+// Until somebody needs watching: a processor at work, an overdue timer, signals to hand out.
+void deep_sleep(int64_t deadline) {
+    g_scheduler.monitor_asleep.store(1);
+    const uint32_t word = g_scheduler.monitor_word.load();
+    if (everything_idle() && g_scheduler.signals_waiting.load() == 0)
+        Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
+    g_scheduler.monitor_asleep.store(0);
+}
+
+[[noreturn]] void monitor_main(void* argument) {
+    t_current = &static_cast<Worker*>(argument)->scheduler_fiber;
+    int64_t sleep_ns = kShortestSleepNs;
+    int idle_rounds = 0;
+    int64_t next_trace = Platform::now_ns();
+    for (;;) {
+        const int64_t trace_ns = options().schedtrace_ms * 1000000;
+        int64_t now = Platform::now_ns();
+        if (everything_idle() && g_scheduler.signals_waiting.load() == 0) {
+            deep_sleep(trace_ns > 0 ? next_trace : kNever);
+            sleep_ns = kShortestSleepNs;
+            idle_rounds = 0;
+        } else {
+            int64_t until = now + sleep_ns;
+            const int64_t timer = earliest_timer_ns();
+            if (timer != kNever && timer + kTimerLateNs < until && sleep_ns > kShortestSleepNs)
+                until = timer + kTimerLateNs > now + kShortestSleepNs ? timer + kTimerLateNs
+                                                                      : now + kShortestSleepNs;
+            Platform::futex_wait(g_scheduler.monitor_word, g_scheduler.monitor_word.load(), until);
+        }
+        now = Platform::now_ns();
+        if (g_scheduler.signals_waiting.exchange(0) != 0 &&
+            runtime_callbacks.dispatch_signals != nullptr)
+            runtime_callbacks.dispatch_signals();
+        if (one_round(now)) {
+            idle_rounds = 0;
+            sleep_ns = kShortestSleepNs;
+        } else if (++idle_rounds > kPatientRounds && sleep_ns < kLongestSleepNs) {
+            sleep_ns *= 2;
+            if (sleep_ns > kLongestSleepNs) sleep_ns = kLongestSleepNs;
+        }
+        if (trace_ns > 0 && now >= next_trace) {
+            schedtrace_line();
+            next_trace = now + trace_ns;
+        }
+    }
+}
+
+}  // namespace
+
+void wake_monitor() {
+    g_scheduler.monitor_word.fetch_add(1);
+    Platform::futex_wake(g_scheduler.monitor_word, 1);
+}
+
+bool monitor_start() {
+    host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    monitor = create_worker();
+    if (monitor == nullptr) return false;
+    return host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid) == 0;
+}
+
+}  // namespace pfiber

@@ -1,0 +1,62 @@
+// What the scheduler's protocols need from the machine, in one type.
+//
+// The protocol headers (run_queue.h, park_word.h, wait_queue.h, timer_heap.h) are templates over a
+// type with these members; the program uses LinuxPlatform, the model tests and the simulator bring
+// their own.  Between any two steps of a protocol stands a chaos_point(): nothing in production
+// unless PFIBER_CHAOS_SEED is set, a scheduling decision in the simulator.
+//
+// Units: nanoseconds of CLOCK_MONOTONIC everywhere.  Callable from everywhere, also in a signal
+// handler, except where said.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "scheduler/host/clock.h"
+#include "scheduler/host/syscall.h"
+
+namespace pfiber {
+
+constexpr int64_t kNever = INT64_MAX;  // a deadline that does not come
+
+struct LinuxPlatform {
+    template <class T>
+    using Atomic = std::atomic<T>;
+
+    static inline uint64_t chaos_seed = 0;  // 0: chaos points do nothing
+
+    static int64_t now_ns() { return host::monotonic_ns(); }
+
+    // Sleeps while `word` holds `expected`, until woken or `deadline_ns`.  Stray returns are legal.
+    static void futex_wait(const Atomic<uint32_t>& word, uint32_t expected,
+                           int64_t deadline_ns = kNever) {
+        const auto* address = reinterpret_cast<const volatile uint32_t*>(&word);
+        if (deadline_ns == kNever) {
+            host::raw_futex_wait(address, expected, nullptr);
+            return;
+        }
+        int64_t left = deadline_ns - now_ns();
+        if (left <= 0) return;
+        timespec relative{left / 1000000000, left % 1000000000};
+        host::raw_futex_wait(address, expected, &relative);
+    }
+
+    static void futex_wake(const Atomic<uint32_t>& word, int count) {
+        host::raw_futex_wake(reinterpret_cast<const volatile uint32_t*>(&word), count);
+    }
+
+    static void pause() { __builtin_ia32_pause(); }
+
+    static void chaos_point() {
+        if (__builtin_expect(chaos_seed != 0, 0)) chaos_delay();
+    }
+    static void chaos_delay();  // random: nothing, a few pauses, sched_yield, a short sleep
+};
+
+#ifdef PFIBER_SIMULATOR_PLATFORM
+using Platform = PFIBER_SIMULATOR_PLATFORM;
+#else
+using Platform = LinuxPlatform;
+#endif
+
+}  // namespace pfiber

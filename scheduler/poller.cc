@@ -1,0 +1,399 @@
+// See poller.h.  Registration, events and the sleep of the last idle worker.
+//
+// All instances are nested, edge-triggered, in one master instance; the sleeper waits there and then
+// looks at the instances that have events.  With one processor it sleeps in that one directly.
+#include "scheduler/poller.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+
+#include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
+#include "scheduler/host/report.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+namespace {
+
+constexpr int kBatch = 128;
+constexpr uint64_t kBreakTag = ~uint64_t{0};
+constexpr int kMaxRuntimeDescriptors = 2 * kMaxProcessors + 4;
+
+int master_fd = -1;
+int break_fd = -1;
+int poller_count;
+int runtime_descriptors[kMaxRuntimeDescriptors];
+std::atomic<int> runtime_descriptor_count{0};
+std::atomic<int> lowest_runtime_descriptor{INT32_MAX};
+std::atomic<bool> reported_epoll_limit{false};
+
+// Out of the program's way: the number that its next open would get stays free.
+int move_up(long fd) {
+    if (host::is_error(fd)) return -1;
+    rlimit limit{};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+    constexpr rlim_t kHighest = 1 << 16;  // the kernel's table grows with the highest number
+    const rlim_t top = limit.rlim_cur < kHighest ? limit.rlim_cur : kHighest;
+    long moved = -1;
+    for (rlim_t below = 64; below <= top && moved < 0; below *= 2)
+        moved = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, top - below);
+    if (moved < 0) return static_cast<int>(fd);
+    host::raw_close(static_cast<int>(fd));
+    return static_cast<int>(moved);
+}
+
+int adopt(int fd) {
+    if (fd < 0) return fd;
+    const int at = runtime_descriptor_count.load();
+    runtime_descriptors[at] = fd;
+    runtime_descriptor_count.store(at + 1);
+    if (fd < lowest_runtime_descriptor.load()) lowest_runtime_descriptor.store(fd);
+    return fd;
+}
+
+int new_epoll() { return adopt(move_up(host::raw_syscall(SYS_epoll_create1, EPOLL_CLOEXEC))); }
+
+bool add(int epoll, int fd, uint32_t events, uint64_t data) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = data;
+    return host::raw_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+int sleeping_place() {
+    return poller_count == 1 ? g_scheduler.processors[0]->poller.epoll_fd : master_fd;
+}
+
+long wait_for_events(int epoll, epoll_event* events, int64_t deadline_ns) {
+    if (deadline_ns == 0)
+        return host::raw_syscall(SYS_epoll_pwait, epoll, events, kBatch, 0, nullptr, 8);
+    if (deadline_ns == kNever)
+        return host::raw_syscall(SYS_epoll_pwait, epoll, events, kBatch, -1, nullptr, 8);
+    int64_t left = deadline_ns - Platform::now_ns();
+    if (left < 0) left = 0;
+    timespec timeout{left / 1000000000, left % 1000000000};
+    const long rc =
+        host::raw_syscall(SYS_epoll_pwait2, epoll, events, kBatch, &timeout, nullptr, 8);
+    if (rc != -ENOSYS) return rc;
+    const int64_t ms = (left + 999999) / 1000000;
+    return host::raw_syscall(SYS_epoll_pwait, epoll, events, kBatch,
+                             ms > 1000000000 ? 1000000000 : ms, nullptr, 8);
+}
+
+uint8_t directions_of(uint32_t events) {
+    uint8_t directions = 0;
+    if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) directions |= kRead;
+    if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) directions |= kWrite;
+    if ((events & (EPOLLPRI | EPOLLHUP | EPOLLERR)) != 0) directions |= kPriority;
+    return directions;
+}
+
+Poller& poller_of(const Descriptor* descriptor) {
+    return g_scheduler.processors[descriptor->poller - 1]->poller;
+}
+
+void link(Descriptor* descriptor, IoWaiter* waiter) {
+    if (descriptor->waiters == nullptr) {
+        waiter->next = waiter->prev = waiter;
+        descriptor->waiters = waiter;
+    } else {
+        IoWaiter* first = descriptor->waiters;
+        waiter->next = first;
+        waiter->prev = first->prev;
+        first->prev->next = waiter;
+        first->prev = waiter;
+    }
+    waiter->descriptor.store(descriptor, std::memory_order_release);
+    poller_of(descriptor).waiters.fetch_add(1);
+}
+
+void unlink(Descriptor* descriptor, IoWaiter* waiter) {
+    if (waiter->next == waiter) {
+        descriptor->waiters = nullptr;
+    } else {
+        waiter->next->prev = waiter->prev;
+        waiter->prev->next = waiter->next;
+        if (descriptor->waiters == waiter) descriptor->waiters = waiter->next;
+    }
+    poller_of(descriptor).waiters.fetch_sub(1);
+    waiter->descriptor.store(nullptr, std::memory_order_release);
+}
+
+// Descriptor locked.  Wakes every poll-like waiter for `directions` and one exclusive waiter for each
+// direction.  A waiter is unlinked before it is claimed: from the claim on its memory is its own.
+void wake_waiters(Descriptor* descriptor, uint8_t directions, Wake outcome, Fiber*** tail) {
+    uint8_t exclusive_left = directions;
+    IoWaiter* waiter = descriptor->waiters;
+    if (waiter == nullptr) return;
+    IoWaiter* const last = waiter->prev;
+    for (;;) {
+        IoWaiter* next = waiter->next;
+        const bool at_end = waiter == last;
+        const uint8_t wanted = waiter->directions & directions;
+        if (wanted != 0 && (!waiter->is_exclusive || (wanted & exclusive_left) != 0)) {
+            const bool is_exclusive = waiter->is_exclusive;
+            Fiber* fiber = waiter->who.fiber;
+            const uint32_t sequence = waiter->who.sequence;
+            unlink(descriptor, waiter);
+            const auto claim = fiber->park.claim(sequence, outcome);
+            if (claim != ParkWord<Platform>::Claim::kFailed && is_exclusive)
+                exclusive_left = static_cast<uint8_t>(exclusive_left & ~wanted);
+            if (claim == ParkWord<Platform>::Claim::kMustReady) {
+                fiber->queue_next = nullptr;
+                **tail = fiber;
+                *tail = &fiber->queue_next;
+            }
+        }
+        if (at_end) return;
+        waiter = next;
+    }
+}
+
+void deliver(const epoll_event& event, Fiber*** tail) {
+    const int fd = static_cast<int>(event.data.u64 & 0xffffffff);
+    const auto tag = static_cast<uint32_t>(event.data.u64 >> 32);
+    Descriptor* descriptor = descriptor_if_known(fd);
+    if (descriptor == nullptr) return;
+    const uint8_t directions = directions_of(event.events);
+    LockGuard guard(descriptor->lock);
+    if (descriptor->tag.load(std::memory_order_relaxed) != tag) return;  // another file's
+    descriptor->ready.fetch_or(directions, std::memory_order_release);
+    wake_waiters(descriptor, directions, Wake::kReady, tail);
+}
+
+// Descriptor locked.
+void arm(Descriptor* descriptor, int fd, Processor* processor) {
+    const bool is_global = options().pollers == Pollers::kGlobal;
+    Poller& poller = is_global ? g_scheduler.processors[0]->poller : processor->poller;
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+    event.data.u64 = static_cast<uint64_t>(descriptor->tag.load(std::memory_order_relaxed)) << 32 |
+                     static_cast<uint32_t>(fd);
+    long rc = host::raw_syscall(SYS_epoll_ctl, poller.epoll_fd, EPOLL_CTL_ADD, fd, &event);
+    if (rc == -EEXIST)  // an older registration outlived its number: give it the new tag
+        rc = host::raw_syscall(SYS_epoll_ctl, poller.epoll_fd, EPOLL_CTL_MOD, fd, &event);
+    if (rc == 0) {
+        descriptor->poller = static_cast<int16_t>(poller.id + 1);
+        return;
+    }
+    descriptor->is_unpollable = true;
+    if (rc == -ENOSPC || rc == -ENOMEM)
+        host::warn_once(reported_epoll_limit,
+                        "epoll refused a descriptor (error %ld: fs.epoll.max_user_watches or "
+                        "memory); its waits keep a kernel thread",
+                        -rc);
+}
+
+void unlink_all(IoWaiter* waiters, int count) {
+    for (int i = 0; i < count; i++) {
+        while (Descriptor* descriptor = waiters[i].descriptor.load(std::memory_order_acquire)) {
+            LockGuard guard(descriptor->lock);
+            if (waiters[i].descriptor.load(std::memory_order_relaxed) == descriptor)
+                unlink(descriptor, &waiters[i]);
+        }
+    }
+}
+
+}  // namespace
+
+Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, WaitReason reason,
+             bool* unpollable) {
+    *unpollable = false;
+    const uint32_t sequence = fiber->park.arm();
+    bool is_ready = false;
+    int linked = 0;
+    for (; linked < count; linked++) {
+        IoWaiter& waiter = waiters[linked];
+        Descriptor* descriptor = descriptor_of(waiter.fd);
+        if (descriptor == nullptr) {
+            *unpollable = true;
+            break;
+        }
+        LockGuard guard(descriptor->lock);
+        if (descriptor->poller == 0 && !descriptor->is_unpollable)
+            arm(descriptor, waiter.fd, fiber->worker->processor);
+        if (descriptor->is_unpollable) {
+            *unpollable = true;
+            break;
+        }
+        if ((descriptor->ready.load(std::memory_order_relaxed) & waiter.directions) != 0) {
+            is_ready = true;
+            break;
+        }
+        waiter.who = {fiber, sequence};
+        link(descriptor, &waiter);
+    }
+    Wake outcome = Wake::kReady;
+    constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
+    if (is_ready || *unpollable) {
+        if (!fiber->park.cancel()) outcome = fiber->park.outcome();
+    } else {
+        // Set by somebody who found no open wait to end; looked at after the wait is open.
+        if ((fiber->attention.load() & kInterrupts) != 0) wake({fiber, sequence}, Wake::kSignal);
+        COUNT(parks_io);
+        outcome = park(fiber, reason, deadline_ns);
+    }
+    unlink_all(waiters, linked);
+    return outcome;
+}
+
+void io_restore_ready(Descriptor* descriptor, uint8_t direction) {
+    descriptor->ready.fetch_or(direction, std::memory_order_release);
+    // Somebody may have queued up between our clear and now, with the bit down.
+    if (descriptor->waiters != nullptr) io_wake_next(descriptor, direction);
+}
+
+void io_wake_next(Descriptor* descriptor, uint8_t direction) {
+    Fiber* woken = nullptr;
+    Fiber** tail = &woken;
+    {
+        LockGuard guard(descriptor->lock);
+        wake_waiters(descriptor, direction, Wake::kReady, &tail);
+    }
+    ready_list(woken);
+}
+
+Fiber* poll_ready(Processor* processor) {
+    Poller& poller = processor->poller;
+    uint32_t free = 0;
+    // At most one kernel thread inside an instance: a second one would only wait for its mutex.
+    if (!poller.busy.compare_exchange_strong(free, 1, std::memory_order_acquire)) return nullptr;
+    Fiber* first = nullptr;
+    Fiber** tail = &first;
+    epoll_event events[kBatch];
+    COUNT(polls);
+    poller.last_poll_ns.store(Platform::now_ns(), std::memory_order_relaxed);
+    const long count = wait_for_events(poller.epoll_fd, events, 0);
+    for (long i = 0; i < count; i++)
+        if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
+    poller.busy.store(0, std::memory_order_release);
+    return first;
+}
+
+Fiber* poll_sleep(int64_t deadline_ns) {
+    Fiber* first = nullptr;
+    Fiber** tail = &first;
+    epoll_event events[kBatch];
+    COUNT(polls);
+    const long count = wait_for_events(sleeping_place(), events, deadline_ns);
+    for (long i = 0; i < count; i++) {
+        if (events[i].data.u64 == kBreakTag) continue;
+        if (poller_count == 1) {
+            deliver(events[i], &tail);
+        } else {
+            *tail = poll_ready(g_scheduler.processors[events[i].data.u64]);
+            while (*tail != nullptr) tail = &(*tail)->queue_next;
+        }
+    }
+    return first;
+}
+
+void break_sleeper() {
+    const uint64_t one = 1;
+    // Edge-triggered and never read: each write is one event, the count cannot overflow.
+    host::raw_write(break_fd, &one, sizeof one);
+}
+
+bool pollers_start(int count) {
+    poller_count = count;
+    break_fd = adopt(move_up(host::raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK)));
+    if (break_fd < 0) return false;
+    if (count > 1) {
+        master_fd = new_epoll();
+        if (master_fd < 0 || !add(master_fd, break_fd, EPOLLIN | EPOLLET, kBreakTag)) return false;
+    }
+    for (int i = 0; i < count; i++) {
+        Poller& poller = g_scheduler.processors[i]->poller;
+        poller.id = i;
+        poller.epoll_fd = new_epoll();
+        if (poller.epoll_fd < 0) return false;
+        if (count == 1) return add(poller.epoll_fd, break_fd, EPOLLIN | EPOLLET, kBreakTag);
+        if (!add(master_fd, poller.epoll_fd, EPOLLIN | EPOLLET, static_cast<uint64_t>(i)))
+            return false;
+    }
+    return true;
+}
+
+void pollers_reset_after_fork() {
+    const int count = runtime_descriptor_count.load();
+    for (int i = 0; i < count; i++) host::raw_close(runtime_descriptors[i]);
+    runtime_descriptor_count.store(0);
+    lowest_runtime_descriptor.store(INT32_MAX);
+    master_fd = break_fd = -1;
+}
+
+bool is_runtime_descriptor(int fd) {
+    if (fd < lowest_runtime_descriptor.load(std::memory_order_relaxed)) return false;
+    const int count = runtime_descriptor_count.load(std::memory_order_relaxed);
+    for (int i = 0; i < count; i++)
+        if (runtime_descriptors[i] == fd) return true;
+    return false;
+}
+
+void descriptor_closing(int fd) {
+    Descriptor* descriptor = descriptor_if_known(fd);
+    if (descriptor == nullptr) return;
+    Fiber* woken = nullptr;
+    Fiber** tail = &woken;
+    {
+        LockGuard guard(descriptor->lock);
+        if (descriptor->waiters != nullptr) {
+            int exclusive = 0;
+            IoWaiter* waiter = descriptor->waiters;
+            do {
+                if (waiter->is_exclusive) exclusive++;
+                waiter = waiter->next;
+            } while (waiter != descriptor->waiters);
+            int duplicate = -1;
+            if (exclusive > 0) duplicate = move_up(host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0));
+            int going_on = 0;
+            while ((waiter = descriptor->waiters) != nullptr) {
+                Fiber* fiber = waiter->who.fiber;
+                const uint32_t sequence = waiter->who.sequence;
+                const bool is_exclusive = waiter->is_exclusive;
+                if (is_exclusive && duplicate >= 0) waiter->fd = duplicate;
+                unlink(descriptor, waiter);
+                const auto claim = fiber->park.claim(sequence, Wake::kClosed);
+                if (claim == ParkWord<Platform>::Claim::kFailed) continue;
+                if (is_exclusive) going_on++;
+                if (claim == ParkWord<Platform>::Claim::kMustReady) {
+                    fiber->queue_next = nullptr;
+                    *tail = fiber;
+                    tail = &fiber->queue_next;
+                }
+            }
+            Descriptor* copy = duplicate >= 0 ? descriptor_of(duplicate) : nullptr;
+            if (copy != nullptr) copy->private_references = static_cast<uint16_t>(going_on);
+            if (duplicate >= 0 && going_on == 0) host::raw_close(duplicate);
+        }
+        // A description that lives on elsewhere would keep its registration and send stale events.
+        if (descriptor->poller != 0 && descriptor->is_shared)
+            host::raw_syscall(SYS_epoll_ctl,
+poller_of(descriptor).epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+        descriptor->tag.fetch_add(1);
+        descriptor->poller = 0;
+        descriptor->is_unpollable = descriptor->is_shared = false;
+        descriptor->made_here = descriptor->has_timeouts = false;
+        descriptor->kind.store(DescriptorKind::kUnknown);
+        descriptor->ready.store(0);
+    }
+    ready_list(woken);
+}
+
+void io_release_private(int fd) {
+    Descriptor* descriptor = descriptor_if_known(fd);
+    if (descriptor == nullptr) return;
+    bool is_last = false;
+    {
+        LockGuard guard(descriptor->lock);
+        is_last = --descriptor->private_references == 0;
+    }
+    if (!is_last) return;
+    descriptor_closing(fd);
+    host::raw_close(fd);
+}
+
+}  // namespace pfiber

@@ -1,0 +1,86 @@
+// Processor (Go: P): the right to run fibers; one of GOMAXPROCS.  And Worker (Go: M): a kernel thread.
+//
+// A worker runs program code only while it has a processor (W1), except a fiber whose processor was
+// retaken while it blocked where no hook saw it: that one must get a processor at its next hook.
+// A processor belongs to one worker, to the idle list, or to a worker's call from which the monitor
+// may take it by compare-and-swap of the status (W2).
+#pragma once
+
+#include "scheduler/fiber.h"
+#include "scheduler/host/kernel_thread.h"
+#include "scheduler/lock.h"
+#include "scheduler/poller.h"
+#include "scheduler/run_queue.h"
+#include "scheduler/timer_heap.h"
+
+namespace pfiber {
+
+enum class ProcessorStatus : uint32_t { kIdle, kRunning, kInCall };
+
+struct TimerMemory : Platform {  // heap storage by mmap: never malloc under a lock
+    static void* resize(void* old, size_t old_bytes, size_t new_bytes);
+};
+
+struct alignas(64) Processor {
+    int id = 0;
+    Platform::Atomic<ProcessorStatus> status{ProcessorStatus::kIdle};
+    Platform::Atomic<uint32_t> schedule_tick{0};  // fibers started, inherited slices not counted
+    Platform::Atomic<uint32_t> call_tick{0};
+    Platform::Atomic<uint32_t> look_around{0};    // leave the fast path: timers due, poll, stop
+    Platform::Atomic<int64_t> now_ns{0};          // of the last look around: a coarse clock
+    Worker* worker = nullptr;
+    Processor* idle_next = nullptr;
+    RunQueue<Platform, Fiber> queue;
+    Poller poller;
+
+    alignas(64) Lock timer_lock;
+    TimerHeap<TimerMemory, FiberTimer> timers;
+
+    // The monitor's last observation.
+    struct {
+        uint32_t schedule_tick = 0, call_tick = 0;
+        int64_t schedule_since_ns = 0, call_since_ns = 0;
+        int64_t cpu_ns = 0;
+        int asleep_looks = 0;
+    } observed;
+};
+
+// What the stack that was just left still needs, done by whoever runs next on that worker.
+enum class AfterSwitch : uint8_t {
+    kNothing,      // a scheduler stack was left
+    kPark,         // commit the park word; a wait that was claimed meanwhile runs on
+    kYieldLocal,   // runnable again: tail of the processor's ring
+    kYieldGlobal,  // runnable again: tail of the global queue (preempted, or no processor)
+    kFinish,       // user code is over
+};
+
+struct Worker {
+    Fiber scheduler_fiber;  // first member: its context runs schedule_loop()
+    int id = 0;
+    std::atomic<int> tid{0};  // the kernel's
+    Fiber* current = nullptr;
+    Processor* processor = nullptr;
+    Processor* next_processor = nullptr;  // handed over by whoever wakes this worker
+    Processor* old_processor = nullptr;   // preferred on return from a call
+    Fiber* previous = nullptr;
+    AfterSwitch after = AfterSwitch::kNothing;
+    bool is_spinning = false;
+    bool is_leader = false;  // the process's first kernel thread: never ends
+    bool must_end = false;   // its locked fiber finished: per-thread kernel state must not leak
+    Fiber* handed = nullptr; // found on the fast path but to be run by the loop
+    Fiber* locked_fiber = nullptr;
+    uint32_t random = 1;
+    uint64_t kernel_mask = 0;      // what this kernel thread blocks
+    uint64_t mask_generation = 0;  // of the process mask it was taken from
+    Platform::Atomic<uint32_t> wake_word{0};
+    Worker* idle_next = nullptr;
+    Worker* all_next = nullptr;
+    bool is_idle = false;
+    uintptr_t alternate_stack = 0;  // what the kernel has for this thread
+    int cpu_timer = -1;
+    uint32_t timer_tick = 0;   // schedule_tick at the last fire of the CPU timer
+    uint32_t timer_fires = 0;  // fires in a row that saw the same tick
+    host::KernelThreadMemory memory;
+};
+
+}  // namespace pfiber

@@ -1,0 +1,139 @@
+// The scheduler's face to the layers above: start, spawn, park, ready, yield, blocking regions.
+//
+// "On a fiber" means: current_fiber() is not null and not a scheduler fiber.  "In the runtime" means
+// between RuntimeSection's constructor and destructor: no preemption, program signal handlers are
+// deferred, no malloc, no user code.
+#pragma once
+
+#include "scheduler/fiber.h"
+#include "scheduler/poller.h"
+
+namespace pfiber {
+
+struct RuntimeCallbacks {
+    // Runs on a fiber that leaves the runtime with kAttendSignal or kAttendCancel set.
+    void (*attend)(Fiber*, uint32_t attention) = nullptr;
+    // A fiber finished and its stack is left; on any stack, in the runtime.  Decides on recycling.
+    void (*finished)(Fiber*) = nullptr;
+    // A worker is about to run program code; installs the process's signal mask.
+    void (*worker_mask)(Worker*) = nullptr;
+    // The monitor saw signals that no running fiber has taken.
+    void (*dispatch_signals)() = nullptr;
+};
+extern RuntimeCallbacks runtime_callbacks;
+
+// ---- start
+
+// First pthread_create: the calling thread becomes the main fiber and its kernel thread a worker.
+// False (reason says why): this process stays native.  Single-threaded callers only.
+bool runtime_start(const char** reason);
+inline bool g_runtime_started = false;
+Fiber* main_fiber();
+
+// Called in the child of fork on the fiber that forked: forgets every other fiber and worker; the
+// fiber becomes the main fiber of a process in which the runtime is not started.
+void runtime_after_fork(Fiber* survivor);
+
+// ---- entering and leaving the runtime
+
+void runtime_entry_slow(Fiber* fiber);
+void runtime_leave_slow(Fiber* fiber);
+
+class RuntimeSection {
+  public:
+    explicit RuntimeSection(Fiber* fiber) : fiber_(fiber) { enter(fiber); }
+    ~RuntimeSection() { leave(fiber_); }
+    RuntimeSection(const RuntimeSection&) = delete;
+    RuntimeSection& operator=(const RuntimeSection&) = delete;
+
+    static void enter(Fiber* fiber) {
+        fiber->depth++;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
+        if (__builtin_expect(fiber->attention.load(std::memory_order_relaxed) & kLost, 0) &&
+            fiber->depth == 1)
+            runtime_entry_slow(fiber);
+    }
+    static void leave(Fiber* fiber) {
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (--fiber->depth == 0 &&
+            __builtin_expect(fiber->attention.load(std::memory_order_relaxed) != 0, 0))
+            runtime_leave_slow(fiber);
+    }
+
+  private:
+    Fiber* fiber_;
+};
+
+// The same on a thread that may be no fiber.
+class OptionalSection {
+  public:
+    OptionalSection() : fiber_(current_fiber()) {
+        if (fiber_ != nullptr) RuntimeSection::enter(fiber_);
+    }
+    ~OptionalSection() {
+        if (fiber_ != nullptr) RuntimeSection::leave(fiber_);
+    }
+    OptionalSection(const OptionalSection&) = delete;
+    OptionalSection& operator=(const OptionalSection&) = delete;
+
+  private:
+    Fiber* fiber_;
+};
+
+// Cheap cooperative point for hooks that otherwise touch no runtime state.
+inline void check_attention(Fiber* fiber) {
+    if (__builtin_expect(fiber->attention.load(std::memory_order_relaxed) != 0, 0) &&
+        fiber->depth == 0)
+        runtime_leave_slow(fiber);
+}
+
+// ---- fibers
+
+// A fresh or recycled fiber with `stack_size` usable bytes and `guard_size` below, or on the caller's
+// memory [user_low, user_low + stack_size) when user_low is not 0.  Not in the runtime (may call
+// calloc).  Null: no memory.
+Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low);
+// Makes it runnable; on a fiber or a foreign thread.
+void fiber_spawn(Fiber* fiber, FiberEntry entry);
+// Ends the calling fiber.  In the runtime; every resource of the layers above is gone already.
+[[noreturn]] void fiber_finish(Fiber* fiber);
+// Gives a finished (or never spawned) fiber's block back to the pool.
+void fiber_recycle(Fiber* fiber);
+int64_t live_fibers();  // spawned and not finished, the main fiber included while it runs
+// Calls visit for each registered fiber with the registry locked.
+void for_each_fiber(void (*visit)(Fiber*, void*), void* argument);
+
+// ---- waiting and waking
+
+// Parks the calling fiber in the wait that it opened with fiber->park.arm().  In the runtime.
+Wake park(Fiber* fiber, WaitReason reason, int64_t deadline_ns = kNever);
+// Ends a wait; true when this call decided it.  Anywhere but in a signal handler above the runtime.
+bool wake(FiberRef who, Wake outcome, bool next = true);
+// Puts a claimed, parked fiber on a queue.
+void ready(Fiber* fiber, bool next);
+void ready_list(Fiber* first);  // linked by queue_next
+// Lets others run; Go: Gosched.
+void yield(Fiber* fiber);
+// From the preemption handler, on the fiber's own stack.
+void yield_preempted(Fiber* fiber);
+bool somebody_waits(Fiber* fiber);
+
+// ---- blocking calls
+
+// Around a call that may block: the monitor takes the processor when it lasts (Go: entersyscall).
+void enter_call(Fiber* fiber);
+// Around a call that will block: hands the processor off first (Go: entersyscallblock).
+void enter_blocking_call(Fiber* fiber);
+void exit_call(Fiber* fiber);
+
+// ---- binding to the kernel thread (Go: LockOSThread), nested
+
+void lock_to_worker(Fiber* fiber);
+void unlock_from_worker(Fiber* fiber);
+int worker_tid(const Fiber* fiber);  // kernel tid of the worker that runs it
+
+// Interrupts the worker that runs `fiber` so that it looks at its attention word.  Any thread.
+void kick(Fiber* fiber);
+
+}  // namespace pfiber

@@ -1,0 +1,241 @@
+// The switch and the loop: leave a stack, finish what it left behind, find the next fiber, run it.
+//
+// A fiber that parks looks into its processor's own queue first and switches straight to what it
+// finds (no trip over the scheduler stack); only when that is empty, or the processor is to look
+// around, the worker's scheduler stack runs find_runnable().  What must happen after a stack is left
+// (publish "parked", requeue) is done by finish_switch() on the stack that was entered.
+#include "scheduler/scheduler.h"
+
+#include "scheduler/base/counters.h"
+#include "scheduler/host/report.h"
+#include "scheduler/host/signal.h"
+
+namespace pfiber {
+
+__thread Fiber* t_current __attribute__((tls_model("initial-exec"))) = nullptr;
+Scheduler g_scheduler;
+RuntimeCallbacks runtime_callbacks;
+
+// F3: between set_thread_pointer and the jump a signal handler sees the target's identity on the
+// old stack; both fibers are in the runtime (depth > 0), so it only takes notes.
+void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after) {
+    worker->previous = from;
+    worker->after = after;
+    worker->current = to;
+    to->worker = worker;
+    Platform::chaos_point();
+    // The kernel's alternate stack is always the running fiber's: sigreturn on another worker then
+    // restores the value that this worker has anyway.
+    if (__builtin_expect(to->alternate_stack != worker->alternate_stack, 0) && !to->is_scheduler) {
+        worker->alternate_stack = to->alternate_stack;
+        host::install_alternate_stack(to->alternate_stack, to->alternate_stack_size,
+                                      to->alternate_stack_flags);
+    }
+    host::set_thread_pointer(to->tp);
+    const host::Transfer arrived = host::jump(to->context, worker);
+    // Perhaps on another worker by now: only what came with the jump is true.
+    auto* now = static_cast<Worker*>(arrived.data);
+    now->previous->context = arrived.fctx;
+    finish_switch(now);
+}
+
+void finish_switch(Worker* worker) {
+    Fiber* left = worker->previous;
+    switch (worker->after) {
+        case AfterSwitch::kNothing:
+            break;
+        case AfterSwitch::kPark:
+            // From a successful commit on the fiber belongs to whoever claims it.
+            left->state.store(FiberState::kParked, std::memory_order_relaxed);
+            if (!left->park.commit()) ready(left, true);
+            break;
+        case AfterSwitch::kYieldLocal:
+            ready(left, false);
+            break;
+        case AfterSwitch::kYieldGlobal:
+            left->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+            global_put(left);
+            break;
+        case AfterSwitch::kFinish:
+            left->state.store(FiberState::kFinished, std::memory_order_release);
+            if (runtime_callbacks.finished != nullptr) runtime_callbacks.finished(left);
+            break;
+    }
+}
+
+namespace {
+
+// The next fiber without leaving the fast path; null sends the worker to its loop.
+Fiber* next_local(Worker* worker) {
+    Processor* processor = worker->processor;
+    if (processor == nullptr || processor->look_around.load(std::memory_order_relaxed) != 0)
+        return nullptr;
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    if (tick % kFairnessTick == 0) return nullptr;
+    bool inherits = false;
+    Fiber* next = processor->queue.get(&inherits);
+    if (next == nullptr) return nullptr;
+    if (next->locked_worker != nullptr && next->locked_worker != worker) {
+        worker->handed = next;
+        return nullptr;
+    }
+    if (!inherits) processor->schedule_tick.store(tick + 1, std::memory_order_relaxed);
+    return next;
+}
+
+void start_running(Worker* worker, Fiber* fiber) {
+    fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
+    if (worker->processor != nullptr) fiber->last_processor = worker->processor->id;
+}
+
+}  // namespace
+
+void leave_fiber(Fiber* fiber, AfterSwitch after) {
+    Worker* worker = fiber->worker;
+    if (worker->processor != nullptr)
+        fiber->since_ns = worker->processor->now_ns.load(std::memory_order_relaxed);
+    Fiber* next = nullptr;
+    // A locked worker runs only its fiber, so it goes to its loop to wait for it.
+    if (worker->locked_fiber == nullptr && !worker->must_end && after != AfterSwitch::kYieldGlobal)
+        next = next_local(worker);
+    if (next != nullptr && next != fiber) {
+        start_running(worker, next);
+        switch_to(worker, fiber, next, after);
+    } else {
+        if (next != nullptr) worker->handed = next;
+        switch_to(worker, fiber, &worker->scheduler_fiber, after);
+    }
+}
+
+void schedule_loop(Worker* worker) {
+    for (;;) {
+        PFIBER_CHECK(worker->scheduler_fiber.depth > 0, "worker %d runs its loop outside the runtime",
+                     worker->id);
+        Fiber* next = nullptr;
+        if (worker->locked_fiber != nullptr && !worker->must_end) {
+            if (worker->handed != nullptr) {
+                global_put(worker->handed);
+                worker->handed = nullptr;
+            }
+            stop_locked_worker(worker);
+            next = worker->locked_fiber;
+        } else if (worker->must_end) {
+            end_worker(worker);
+        } else {
+            if (worker->processor == nullptr) stop_worker(worker);
+            if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(worker);
+            next = find_runnable(worker);
+            if (worker->is_spinning) reset_spinning(worker);
+            if (next->locked_worker != nullptr && next->locked_worker != worker) {
+                start_locked_worker(worker, next);
+                continue;
+            }
+        }
+        start_running(worker, next);
+        switch_to(worker, &worker->scheduler_fiber, next, AfterSwitch::kNothing);
+    }
+}
+
+Wake park(Fiber* fiber, WaitReason reason, int64_t deadline_ns) {
+    if (deadline_ns != kNever) timer_arm(fiber, deadline_ns);
+    if (!fiber->park.is_claimed()) {
+        fiber->wait_reason = reason;
+        leave_fiber(fiber, AfterSwitch::kPark);
+        fiber->wait_reason = WaitReason::kNone;
+    }
+    if (deadline_ns != kNever) timer_disarm(fiber);
+    return fiber->park.outcome();
+}
+
+bool wake(FiberRef who, Wake outcome, bool next) {
+    switch (who.fiber->park.claim(who.sequence, outcome)) {
+        case ParkWord<Platform>::Claim::kFailed:
+            return false;
+        case ParkWord<Platform>::Claim::kWaiterSees:
+            return true;
+        case ParkWord<Platform>::Claim::kMustReady:
+            ready(who.fiber, next);
+            return true;
+    }
+    return false;
+}
+
+void ready(Fiber* fiber, bool next) {
+    Fiber* self = current_fiber();
+    fiber->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+    OptionalSection section;
+    // Only a thread that holds a processor may touch its ring.
+    if (self != nullptr && !self->in_call && self->worker->processor != nullptr) {
+        self->worker->processor->queue.put(fiber, next, [](Fiber** batch, uint32_t count) {
+            LockGuard guard(g_scheduler.lock);
+            for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
+        });
+    } else {
+        global_put(fiber);
+    }
+    wake_worker();
+}
+
+// Go: injectglist. One fiber for each idle processor through the global queue, the rest here.
+void ready_list(Fiber* first) {
+    while (first != nullptr) {
+        Fiber* fiber = first;
+        first = fiber->queue_next;
+        fiber->queue_next = nullptr;
+        ready(fiber, false);
+    }
+}
+
+void yield(Fiber* fiber) {
+    if (fiber->worker->processor == nullptr) return;
+    leave_fiber(fiber, AfterSwitch::kYieldLocal);
+}
+
+void yield_preempted(Fiber* fiber) {
+    COUNT(preemptions);
+    leave_fiber(fiber, AfterSwitch::kYieldGlobal);
+}
+
+bool somebody_waits(Fiber* fiber) {
+    Processor* processor = fiber->worker->processor;
+    return processor != nullptr &&
+           (!processor->queue.is_empty() || !g_scheduler.global.is_empty() ||
+            processor->poller.waiters.load(std::memory_order_relaxed) > 0 ||
+            processor->timers.earliest_ns() != kNever);
+}
+
+void runtime_entry_slow(Fiber* fiber) {
+    // The monitor publishes its decision within a few microseconds of the claim.
+    while ((fiber->attention.load(std::memory_order_acquire) & kAttendClaim) != 0)
+        Platform::pause();
+    if ((fiber->attention.load(std::memory_order_acquire) & kAttendRetaken) == 0) return;
+    fiber->attention.fetch_and(~uint32_t{kAttendRetaken});
+    fiber->in_call = true;  // what it is now: running without a processor
+    fiber->depth--;
+    exit_call(fiber);
+    fiber->depth++;
+}
+
+void runtime_leave_slow(Fiber* fiber) {
+    fiber->depth++;
+    for (;;) {
+        const uint32_t seen = fiber->attention.load(std::memory_order_acquire);
+        if (seen == 0) break;
+        if ((seen & (kAttendClaim | kAttendRetaken)) != 0) {
+            runtime_entry_slow(fiber);
+            continue;
+        }
+        fiber->attention.fetch_and(~seen);
+        if ((seen & kAttendPreempt) != 0 && !fiber->in_call && somebody_waits(fiber))
+            yield_preempted(fiber);
+        if ((seen & (kAttendSignal | kAttendCancel)) != 0 && runtime_callbacks.attend != nullptr) {
+            fiber->depth--;
+            runtime_callbacks.attend(fiber, seen);
+            fiber->depth++;
+        }
+    }
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    fiber->depth--;
+}
+
+}  // namespace pfiber

@@ -1,0 +1,95 @@
+// What the files of the scheduler share with each other: the one global structure and the protocol
+// functions that are not for the layers above.
+#pragma once
+
+#include "scheduler/processor.h"
+#include "scheduler/runtime.h"
+
+namespace pfiber {
+
+constexpr int kMaxProcessors = 1024;
+constexpr uint32_t kFairnessTick = 61;  // Go's: global queue and poller are looked at this often
+
+// FIFO of fibers linked by queue_next. The scheduler lock protects it; size is read without it.
+struct FiberList {
+    Fiber* first = nullptr;
+    Fiber* last = nullptr;
+    Platform::Atomic<int32_t> size{0};
+
+    void push_back(Fiber* fiber);
+    void push_front(Fiber* fiber);
+    Fiber* pop_front();
+    bool is_empty() const { return size.load(std::memory_order_acquire) == 0; }
+};
+
+// All runtime state of the process; the fork child builds it anew and trusts no inherited lock.
+struct Scheduler {
+    Lock lock;  // global queue, idle processors, idle workers
+    FiberList global;
+    Processor* idle_processors = nullptr;
+    Platform::Atomic<int32_t> idle_processor_count{0};
+    Worker* idle_workers = nullptr;
+    Platform::Atomic<int32_t> idle_worker_count{0};
+    Platform::Atomic<int32_t> spinning{0};
+    Platform::Atomic<uint32_t> need_spinning{0};
+    int processor_count = 0;
+    Processor* processors[kMaxProcessors] = {};
+    Platform::Atomic<Worker*> workers{nullptr};  // every worker ever made, newest first
+    Platform::Atomic<int32_t> worker_count{0};   // alive
+    Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
+    Platform::Atomic<uint32_t> monitor_asleep{0};
+    Platform::Atomic<uint32_t> monitor_word{0};
+    Platform::Atomic<uint32_t> signals_waiting{0};  // the monitor is to dispatch them
+
+    Lock registry_lock;
+    Fiber registry;  // head of the ring all_next/all_prev
+    Platform::Atomic<int64_t> live{0};
+    Platform::Atomic<uint64_t> next_id{2};  // 1 is main
+};
+extern Scheduler g_scheduler;
+
+// schedule.cc
+[[noreturn]] void schedule_loop(Worker* worker);
+void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after);
+void finish_switch(Worker* worker);
+void leave_fiber(Fiber* fiber, AfterSwitch after);  // returns when it runs again
+
+// idle.cc
+void wake_worker();                          // Go: wakep
+void start_worker(Processor* processor, bool spinning);  // Go: startm
+void stop_worker(Worker* worker);            // Go: stopm
+void hand_off(Processor* processor);         // Go: handoffp
+void start_locked_worker(Worker* worker, Fiber* fiber);  // Go: startlockedm
+void stop_locked_worker(Worker* worker);     // Go: stoplockedm
+Processor* take_idle_processor();            // scheduler lock held (Go: pidleget)
+void put_idle_processor(Processor* processor);  // scheduler lock held (Go: pidleput)
+void acquire_processor(Worker* worker, Processor* processor);
+Processor* release_processor(Worker* worker);
+Worker* create_worker();
+void reset_spinning(Worker* worker);
+[[noreturn]] void end_worker(Worker* worker);
+
+// find.cc
+Fiber* find_runnable(Worker* worker);
+void global_put(Fiber* fiber);
+Fiber* global_take(Processor* processor, int limit);  // scheduler lock held
+
+// timers.cc
+void timer_arm(Fiber* fiber, int64_t deadline_ns);
+void timer_disarm(Fiber* fiber);
+void timer_forget(Fiber* fiber);             // before the fiber's block is reused
+bool run_timers(Processor* processor, int64_t now_ns);
+int64_t earliest_timer_ns();                 // over all processors
+
+// monitor.cc
+bool monitor_start();
+void wake_monitor();
+
+// preempt.cc
+void preempt_install();
+void preempt_worker_started(Worker* worker);  // on that worker
+void preempt_worker_ending(Worker* worker);
+
+inline Worker* worker_of_thread() { return t_current->worker; }
+
+}  // namespace pfiber

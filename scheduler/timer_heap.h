@@ -1,0 +1,125 @@
+// Deadlines of one processor's parked fibers: a 4-ary heap with lazy deletion.
+//
+// A timer stays in its heap when its wait ends early; the next timed wait only stores the new
+// deadline.  The owner of the heap's lock repairs it when the stale key comes up: a loop of timed
+// waits that never expire costs no heap operation.  An idle process wakes at most once for each
+// stale key.  Times are CLOCK_MONOTONIC nanoseconds.
+// The caller holds the processor's timer lock around every call except earliest_ns().
+// Go: the per-P timer heap of runtime/time.go.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+namespace pfiber {
+
+struct TimerLink {
+    int64_t key_ns = 0;        // position in the heap
+    uint32_t index = 0;        // 1-based slot; 0: not in a heap
+    int16_t heap_owner = -1;   // processor whose heap holds it
+};
+
+// `Timer` has a member `TimerLink link`.  Storage is grown by `P::grow` under the lock.
+template <class P, class Timer>
+class TimerHeap {
+  public:
+    int64_t earliest_ns() const { return earliest_.load(std::memory_order_acquire); }
+    size_t size() const { return size_; }
+
+    // False: no memory for one more.
+    bool insert(Timer* timer, int64_t key_ns) {
+        if (size_ == capacity_ && !grow()) return false;
+        timer->link.key_ns = key_ns;
+        size_++;
+        place(timer, size_);
+        sift_up(size_);
+        publish();
+        return true;
+    }
+
+    void update(Timer* timer, int64_t key_ns) {
+        const bool earlier = key_ns < timer->link.key_ns;
+        timer->link.key_ns = key_ns;
+        if (earlier)
+            sift_up(timer->link.index);
+        else
+            sift_down(timer->link.index);
+        publish();
+    }
+
+    void remove(Timer* timer) {
+        const uint32_t hole = timer->link.index;
+        Timer* last = at(size_);
+        size_--;
+        timer->link.index = 0;
+        if (last != timer) {
+            place(last, hole);
+            sift_up(hole);
+            sift_down(last->link.index);
+        }
+        publish();
+    }
+
+    Timer* top() const { return size_ == 0 ? nullptr : slots_[0]; }
+
+    void reset() {  // fork child: the memory stays, the entries are another process's
+        size_ = 0;
+        publish();
+    }
+
+  private:
+    Timer*& at(uint32_t index) { return slots_[index - 1]; }
+
+    void place(Timer* timer, uint32_t index) {
+        at(index) = timer;
+        timer->link.index = index;
+    }
+
+    void sift_up(uint32_t index) {
+        Timer* moving = at(index);
+        while (index > 1) {
+            const uint32_t parent = (index + 2) / 4;
+            if (at(parent)->link.key_ns <= moving->link.key_ns) break;
+            place(at(parent), index);
+            index = parent;
+        }
+        place(moving, index);
+    }
+
+    void sift_down(uint32_t index) {
+        Timer* moving = at(index);
+        for (;;) {
+            const uint32_t first = index * 4 - 2;
+            if (first > size_) break;
+            uint32_t least = first;
+            for (uint32_t child = first + 1; child < first + 4 && child <= size_; child++)
+                if (at(child)->link.key_ns < at(least)->link.key_ns) least = child;
+            if (moving->link.key_ns <= at(least)->link.key_ns) break;
+            place(at(least), index);
+            index = least;
+        }
+        place(moving, index);
+    }
+
+    bool grow() {
+        const size_t wanted = capacity_ == 0 ? 512 : capacity_ * 2;
+        auto** slots = static_cast<Timer**>(P::resize(slots_, capacity_ * sizeof(Timer*),
+                                                      wanted * sizeof(Timer*)));
+        if (slots == nullptr) return false;
+        slots_ = slots;
+        capacity_ = wanted;
+        return true;
+    }
+
+    void publish() {
+        earliest_.store(size_ == 0 ? INT64_MAX : slots_[0]->link.key_ns,
+                        std::memory_order_release);
+    }
+
+    Timer** slots_ = nullptr;
+    size_t size_ = 0, capacity_ = 0;
+    typename P::template Atomic<int64_t> earliest_{INT64_MAX};
+};
+
+}  // namespace pfiber

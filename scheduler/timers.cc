@@ -1,0 +1,96 @@
+// Timed waits: arming, disarming and running the deadlines of a processor (timer_heap.h).
+//
+// A waiter arms its timer after it opened its wait and before it leaves its stack; the claim decides
+// between the deadline and everybody else.  Timers whose wait is over stay in the heap with
+// deadline 0 until their key comes up.
+#include <sys/mman.h>
+
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+void* TimerMemory::resize(void* old, size_t old_bytes, size_t new_bytes) {
+    long grown;
+    if (old == nullptr)
+        grown = host::raw_mmap(nullptr, new_bytes, PROT_READ | PROT_WRITE,
+                               MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    else
+        grown = host::raw_syscall(SYS_mremap, old, old_bytes, new_bytes, MREMAP_MAYMOVE);
+    return host::is_error(grown) ? nullptr : reinterpret_cast<void*>(grown);
+}
+
+void timer_arm(Fiber* fiber, int64_t deadline_ns) {
+    FiberTimer& timer = fiber->timer;
+    timer.fiber = fiber;
+    if (deadline_ns <= 0) deadline_ns = 1;  // 0 means "no deadline"; the past is due at once
+    timer.sequence.store(fiber->park.open_sequence(), std::memory_order_relaxed);
+    timer.deadline_ns.store(deadline_ns, std::memory_order_release);
+    // Only this fiber inserts it, so the owner can change from a processor to none but not to another.
+    const int owner = timer.link.heap_owner;
+    if (owner >= 0) {
+        Processor* processor = g_scheduler.processors[owner];
+        LockGuard guard(processor->timer_lock);
+        if (timer.link.index != 0) {
+            if (deadline_ns < timer.link.key_ns) processor->timers.update(&timer, deadline_ns);
+            return;
+        }
+    }
+    Processor* processor = fiber->worker->processor;
+    LockGuard guard(processor->timer_lock);
+    timer.link.heap_owner = static_cast<int16_t>(processor->id);
+    if (!processor->timers.insert(&timer, deadline_ns))
+        wake({fiber, fiber->park.open_sequence()}, Wake::kTimeout);  // no memory: wait not at all
+}
+
+void timer_disarm(Fiber* fiber) {
+    fiber->timer.deadline_ns.store(0, std::memory_order_release);
+}
+
+void timer_forget(Fiber* fiber) {
+    FiberTimer& timer = fiber->timer;
+    if (timer.link.heap_owner < 0) return;
+    Processor* processor = g_scheduler.processors[timer.link.heap_owner];
+    LockGuard guard(processor->timer_lock);
+    if (timer.link.index != 0) processor->timers.remove(&timer);
+    timer.link.heap_owner = -1;
+}
+
+bool run_timers(Processor* processor, int64_t now_ns) {
+    Fiber* expired = nullptr;
+    Fiber** tail = &expired;
+    {
+        LockGuard guard(processor->timer_lock);
+        while (FiberTimer* timer = processor->timers.top()) {
+            if (timer->link.key_ns > now_ns) break;
+            const int64_t deadline = timer->deadline_ns.load(std::memory_order_acquire);
+            if (deadline > now_ns) {
+                processor->timers.update(timer, deadline);
+                continue;
+            }
+            processor->timers.remove(timer);
+            if (deadline == 0) continue;  // that wait ended long ago
+            Fiber* fiber = timer->fiber;
+            const uint32_t sequence = timer->sequence.load(std::memory_order_relaxed);
+            if (fiber->park.claim(sequence, Wake::kTimeout) ==
+                ParkWord<Platform>::Claim::kMustReady) {
+                *tail = fiber;
+                fiber->queue_next = nullptr;
+                tail = &fiber->queue_next;
+            }
+        }
+    }
+    if (expired == nullptr) return false;
+    ready_list(expired);
+    return true;
+}
+
+int64_t earliest_timer_ns() {
+    int64_t earliest = kNever;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        const int64_t key = g_scheduler.processors[i]->timers.earliest_ns();
+        if (key < earliest) earliest = key;
+    }
+    return earliest;
+}
+
+}  // namespace pfiber

@@ -1,0 +1,79 @@
+// See trace.h.
+#include "scheduler/trace.h"
+
+#include "scheduler/host/report.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+namespace {
+
+const char* state_text(FiberState state) {
+    switch (state) {
+        case FiberState::kFree: return "free";
+        case FiberState::kNew: return "new";
+        case FiberState::kRunnable: return "runnable";
+        case FiberState::kRunning: return "running";
+        case FiberState::kInCall: return "syscall";
+        case FiberState::kParked: return "parked";
+        case FiberState::kFinished: return "finished";
+    }
+    return "unknown";
+}
+
+struct Dump {
+    int fd;
+    const char* (*name_of)(const void* client);
+    int64_t now_ns;
+};
+
+void dump_one(Fiber* fiber, void* argument) {
+    const auto* dump = static_cast<const Dump*>(argument);
+    const FiberState state = fiber->state.load();
+    const WaitReason reason = fiber->wait_reason;
+    const char* text = state == FiberState::kParked && reason != WaitReason::kNone
+                           ? wait_reason_text(reason)
+                           : state_text(state);
+    host::Line line;
+    line.add("fiber %llu [%s", static_cast<unsigned long long>(fiber->id), text);
+    const int64_t age_s = fiber->since_ns > 0 ? (dump->now_ns - fiber->since_ns) / 1000000000 : 0;
+    if (state == FiberState::kParked && age_s >= 60)
+        line.add(", %lld minutes", static_cast<long long>(age_s / 60));
+    else if (state == FiberState::kParked && age_s > 0)
+        line.add(", %lld seconds", static_cast<long long>(age_s));
+    if (fiber->locked_worker != nullptr) line.add(", locked to thread");
+    line.add("]: tid=%u", fiber->tid);
+    const char* name = dump->name_of == nullptr ? nullptr : dump->name_of(fiber->client);
+    if (name != nullptr && *name != 0) line.add(" name=%s", name);
+    line.add("\n");
+    host::raw_write(dump->fd, line.text(), line.size());
+}
+
+}  // namespace
+
+void schedtrace_line() {
+    static const int64_t start_ns = Platform::now_ns();
+    const Scheduler& scheduler = g_scheduler;
+    host::Line line;
+    line.add("SCHED %lldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d "
+             "needspinning=%d idlethreads=%d runqueue=%d [",
+             static_cast<long long>((Platform::now_ns() - start_ns) / 1000000),
+             scheduler.processor_count, scheduler.idle_processor_count.load(),
+             scheduler.worker_count.load() + 1, scheduler.spinning.load(),
+             static_cast<int>(scheduler.need_spinning.load()), scheduler.idle_worker_count.load(),
+             scheduler.global.size.load());
+    for (int i = 0; i < scheduler.processor_count; i++)
+        line.add(" %u", scheduler.processors[i]->queue.size());
+    line.add(" ] schedticks=[");
+    for (int i = 0; i < scheduler.processor_count; i++)
+        line.add(" %u", scheduler.processors[i]->schedule_tick.load());
+    line.add(" ]");
+    host::raw_line("%s", line.text());
+}
+
+void dump_fibers(int fd, const char* (*name_of)(const void* client)) {
+    Dump dump{fd, name_of, Platform::now_ns()};
+    for_each_fiber(dump_one, &dump);
+}
+
+}  // namespace pfiber
