@@ -1,6 +1,6 @@
-// Shows:  loops that never call anything, more of them than CPUs, next to a thread that wants to
-// tick every 50 ms. Run:    cpu_hog [HOGS [TICKS]]      (4 hogs, 40 ticks) Expect: ticks at most
-// some time slices late; a scheduler without preemption would print none.
+// Shows:  loops without calls, more than there are CPUs, beside a thread that ticks every 50 ms.
+// Run:    cpu_hog [HOGS [TICKS]]      (4 hogs, 40 ticks)
+// Expect: ticks at most some time slices late; without preemption there would be none.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
-// Shows:  requests that burn CPU without a single call: only preemption keeps the other connections
-// alive. Run:    cpu_server PORT      (then: PRIMES from count; SIGTERM ends it) Expect: the number
-// of primes in [from, from + count); all connections advance at about the same pace.
+// Shows:  requests that burn CPU without a call: only preemption keeps the others alive.
+// Run:    cpu_server PORT      (then: PRIMES from count; SIGTERM ends it)
+// Expect: the number of primes in [from, from + count); all connections advance at one pace.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>

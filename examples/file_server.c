@@ -1,6 +1,6 @@
-// Shows:  an HTTP/1.1 keep-alive file server: open, fstat, read or sendfile, and one log FILE for
-// all threads. Run:    file_server PORT DIR LOGFILE      (SIGTERM ends it) Expect: whole files, 404
-// for missing ones, and exactly one unbroken log line per request.
+// Shows:  HTTP/1.1 keep-alive: open, fstat, read or sendfile, and one log FILE for all threads.
+// Run:    file_server PORT DIR LOGFILE      (SIGTERM ends it)
+// Expect: whole files, 404 for missing ones, and exactly one unbroken log line per request.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,7 +1,6 @@
-// Shows:  a job queue: a pool of workers, pthread_cond_timedwait for deadlines, pthread_cancel of
-// jobs that overrun. Run:    job_server PORT [WORKERS]      (then: RUN tag sum N timeout_ms, or RUN
-// tag sleep MS timeout_ms; SIGTERM ends it) Expect: DONE tag value or TIMEOUT tag; each cancelled
-// worker runs its clean-up handlers and is replaced.
+// Shows:  a job queue: worker pool, pthread_cond_timedwait deadlines, pthread_cancel of overruns.
+// Run:    job_server PORT [WORKERS]      (then: RUN tag sum|sleep N timeout_ms; SIGTERM ends it)
+// Expect: DONE tag value or TIMEOUT tag; a cancelled worker cleans up and is replaced.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <poll.h>

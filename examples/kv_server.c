@@ -1,7 +1,6 @@
-// Shows:  a durable key-value store: a reply to SET or DEL means that fsync has returned; writers
-// share one fsync. Run:    kv_server PORT LOGFILE      (then: SET key value, GET key, DEL key;
-// SIGTERM ends it) Expect: OK, VALUE ... or NONE; the log is read back at the next start; far fewer
-// fsyncs than SETs.
+// Shows:  a durable key-value store: OK means that fsync has returned; writers share fsyncs.
+// Run:    kv_server PORT LOGFILE      (then: SET key value, GET key, DEL key; SIGTERM ends it)
+// Expect: OK, VALUE ... or NONE; the log is read back at the next start; fewer fsyncs than SETs.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>

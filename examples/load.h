@@ -12,7 +12,8 @@ struct file;
 
 struct conn {
     int fd, id;
-    bool open, waiting, verified, active;
+    bool open, waiting, verified;
+    bool own_heard;    // chat: the line has come back, those of the others may still be missing
     uint64_t seq;      // requests made so far; each request is a function of (id, seq)
     uint64_t sent_at;  // ns
     uint64_t counted;  // replies inside the measured time
@@ -36,7 +37,7 @@ struct protocol {
     // is wrong (the reason is in load_reason). Sets *done when the outstanding request is answered.
     long (*reply)(struct conn* c, const char* buf, size_t len, bool* done);
     // Reads what replies are compared with; returns false with load_reason set.
-    bool (*prepare)(const char* root, int connections);
+    bool (*prepare)(const char* root, int connections, int active);
 };
 
 extern const struct protocol protocols[];

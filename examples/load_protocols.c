@@ -1,6 +1,6 @@
-// Shows:  how each sample's replies are verified: every byte of every reply is known before it
-// arrives. Run:    part of the load generator, see load.c. Expect: a wrong, missing or surplus
-// reply is reported with what was expected.
+// Shows:  how each sample's replies are verified: all are known before they arrive.
+// Run:    part of the load generator, see load.c.
+// Expect: a wrong, missing or surplus reply is reported with what was expected.
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <fcntl.h>
@@ -48,14 +48,18 @@ static size_t echo_request(struct conn* c, char* buf, size_t cap) {
     return 64;
 }
 
-// --- chat: rooms of up to ROOM connections; a request is answered by hearing one's own line ---
+// --- chat: rooms of up to ROOM connections that talk in rounds ---
+// A request is answered when its own line and those of all other talkers of the room have come
+// back. Without rounds each member goes at its own pace, and natively the paces differ by more
+// than 2.
 
 // Connections are dealt out evenly: a smaller room has less work and would get more than its share.
-static int rooms;
+static int rooms, talkers;
 
-static bool chat_prepare(const char* root, int connections) {
+static bool chat_prepare(const char* root, int connections, int active) {
     (void)root;
     rooms = (connections + ROOM - 1) / ROOM;
+    talkers = active;
     return true;
 }
 
@@ -70,27 +74,36 @@ static size_t chat_request(struct conn* c, char* buf, size_t cap) {
     return snprintf(buf, cap, "SAY %llu %08x\n", seq, mix(c->id, seq));
 }
 
+// c->seq has moved on by one since the request was made; before the first SAY there is no round.
+static bool round_over(const struct conn* c) {
+    if (!c->own_heard) return false;
+    for (int id = c->id % rooms; id < talkers && c->seq > 1; id += rooms)
+        if (id != c->id && c->heard[id / rooms] + 1 < c->seq) return false;
+    return true;
+}
+
 static long chat_reply(struct conn* c, const char* buf, size_t len, bool* done) {
     const char* nl = memchr(buf, '\n', len);
     if (!nl) return 0;
     size_t n = nl + 1 - buf;
-    int id;
-    unsigned long long seq;
-    unsigned check;
-    if (c->waiting && n >= c->want_len && !memcmp(buf, c->want, c->want_len)) {
-        *done = true;
-        return n;
+    if (c->waiting && !c->own_heard && n >= c->want_len && !memcmp(buf, c->want, c->want_len)) {
+        c->own_heard = true;
+    } else {
+        // A line of somebody else: from this room, intact, and the one after their last. Copied,
+        // because sscanf measures its whole input first.
+        char line[96];
+        int id;
+        unsigned long long seq;
+        unsigned check;
+        snprintf(line, sizeof line, "%.*s", (int)(n < 90 ? n : 90), buf);
+        if (sscanf(line, "u%d: %llu %x\n", &id, &seq, &check) != 3 || id < 0 || id >= talkers ||
+            id % rooms != c->id % rooms || id == c->id || check != mix(id, seq))
+            return wrong(c->want, c->want_len, buf, n);
+        uint64_t* last = &c->heard[id / rooms];
+        if (seq != *last + 1) return wrong("the line after the last one", 27, buf, n);
+        *last = seq;
     }
-    // A line of somebody else: from this room, intact, and the one after their last. Copied,
-    // because sscanf measures its whole input first.
-    char line[96];
-    snprintf(line, sizeof line, "%.*s", (int)(n < 90 ? n : 90), buf);
-    if (sscanf(line, "u%d: %llu %x\n", &id, &seq, &check) != 3 || id < 0 ||
-        id % rooms != c->id % rooms || id / rooms >= ROOM || id == c->id || check != mix(id, seq))
-        return wrong(c->want, c->want_len, buf, n);
-    uint64_t* last = &c->heard[id / rooms];
-    if (*last && seq != *last + 1) return wrong("the line after the last one", 27, buf, n);
-    *last = seq;
+    *done = c->waiting && round_over(c);
     return n;
 }
 
@@ -104,8 +117,8 @@ struct file {
 static struct file files[64];
 static int file_count;
 
-static bool http_prepare(const char* root, int connections) {
-    (void)connections;
+static bool http_prepare(const char* root, int connections, int active) {
+    (void)connections, (void)active;
     DIR* d = root ? opendir(root) : NULL;
     snprintf(load_reason, sizeof load_reason,
              "http needs --root DIR with the files that are served");
@@ -184,8 +197,8 @@ static size_t kv_request(struct conn* c, char* buf, size_t cap) {
 enum { SIEVE = 1020000, PRIMES_FROM = 1000000, PRIMES_COUNT = 500 };
 static uint32_t primes_below[SIEVE + 1];
 
-static bool cpu_prepare(const char* root, int connections) {
-    (void)root, (void)connections;
+static bool cpu_prepare(const char* root, int connections, int active) {
+    (void)root, (void)connections, (void)active;
     char* composite = calloc(1, SIEVE);
     if (!composite) return false;
     for (unsigned i = 2; i < SIEVE; i++) {
@@ -209,8 +222,8 @@ static size_t cpu_request(struct conn* c, char* buf, size_t cap) {
 enum { MAX_SUM = 20000 };
 static uint64_t sums[MAX_SUM + 1];
 
-static bool job_prepare(const char* root, int connections) {
-    (void)root, (void)connections;
+static bool job_prepare(const char* root, int connections, int active) {
+    (void)root, (void)connections, (void)active;
     for (uint64_t i = 1; i <= MAX_SUM; i++) sums[i] = sums[i - 1] + i * i % 7919;
     return true;
 }

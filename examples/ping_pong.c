@@ -1,6 +1,6 @@
-// Shows:  the cost of a switch: two threads hand a turn to each other with a mutex and a condition
-// variable. Run:    ping_pong [ROUNDS]      (200000; with taskset -c 0 both share one CPU) Expect:
-// natively a kernel switch per turn, some microseconds; under pfiber a fraction of one.
+// Shows:  the cost of a switch: two threads hand each other the turn (mutex and condition).
+// Run:    ping_pong [ROUNDS]      (200000; with taskset -c 0 both share one CPU)
+// Expect: natively a kernel switch per turn, some microseconds; under pfiber a fraction of one.
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
