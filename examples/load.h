@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MAX_WANT = 256, MAX_LEFT = 1024, ROOM = 8, KEYS = 16 };
+enum { MAX_WANT = 256, MAX_LEFT = 1024, ROOM = 16, KEYS = 16 };
 
 struct file;
 
