@@ -24,6 +24,9 @@ static uint32_t mix(uint64_t a, uint64_t b) {
 static long wrong(const char* want, size_t want_len, const char* got, size_t len) {
     int w = want_len > 80 ? 80 : (int)want_len, g = len > 80 ? 80 : (int)len;
     snprintf(load_reason, sizeof load_reason, "expected \"%.*s\", got \"%.*s\"", w, want, g, got);
+    // The reason is one line, whatever the bytes were.
+    for (char* p = load_reason; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 127) *p = '~';
     return -1;
 }
 
