@@ -1,0 +1,284 @@
+"""Starting, metering and stopping the processes of a benchmark, and the arithmetic on results."""
+
+import atexit
+import os
+import select
+import statistics
+import subprocess
+import threading
+import time
+
+TICK = os.sysconf("SC_CLK_TCK")
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD = os.path.join(TOP, "build", "bench")
+SERVER_CPU, LOAD_CPU = "0", "1"
+
+
+class Failed(Exception):
+    """A run that must not be counted, with the reason."""
+
+
+class Settings:
+    """What the command line chose."""
+
+    library = os.environ.get("PFIBER_SO") or os.path.join(TOP, "build", "libpfiber.so")
+    rounds = 5
+    quick = False
+    go = False
+    quiet_seconds = 10
+    verbose = False
+
+
+def environment(side, gomaxprocs):
+    """The environment of one side; PFIBER_* of the caller pass through, so variants can be run."""
+    env = dict(os.environ)
+    for name in ("LD_PRELOAD", "GOMAXPROCS", "PFIBER_SO"):
+        env.pop(name, None)
+    if gomaxprocs and side != "native":
+        env["GOMAXPROCS"] = str(gomaxprocs)
+    return env
+
+
+def command(side, argv, cpus):
+    """taskset and env exec in place, so the pid is the program's and neither runs preloaded."""
+    prefix = ["taskset", "-c", cpus] if cpus else []
+    if side == "pfiber":
+        prefix += ["env", "LD_PRELOAD=" + Settings.library]
+    return prefix + argv
+
+
+_running = []
+
+
+class Child:
+    """A process of ours, reached line by line; ends with us at the latest."""
+
+    def __init__(self, side, argv, cpus=None, gomaxprocs=None, log=None, env=None):
+        self.side = side
+        self.log = log
+        err = open(log, "wb") if log else subprocess.DEVNULL
+        self.process = subprocess.Popen(
+            command(side, argv, cpus), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err,
+            env=dict(environment(side, gomaxprocs), **(env or {})), bufsize=0)
+        if log:
+            err.close()
+        self.pid = self.process.pid
+        self.buffer = b""
+        _running.append(self)
+
+    def line(self, seconds):
+        """Next line of output; '' at its end."""
+        deadline = time.monotonic() + seconds
+        fd = self.process.stdout.fileno()
+        while b"\n" not in self.buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([fd], [], [], left)[0]:
+                raise Failed("%s: no output for %d s" % (self.process.args[-1], seconds))
+            data = os.read(fd, 65536)
+            if not data:
+                rest, self.buffer = self.buffer, b""
+                return rest.decode(errors="replace")
+            self.buffer += data
+        text, self.buffer = self.buffer.split(b"\n", 1)
+        return text.decode(errors="replace")
+
+    def rest(self, seconds):
+        """All remaining lines."""
+        lines = []
+        deadline = time.monotonic() + seconds
+        while True:
+            text = self.line(max(0.1, deadline - time.monotonic()))
+            if not text:
+                return lines
+            lines.append(text)
+
+    def say(self, text):
+        try:
+            self.process.stdin.write((text + "\n").encode())
+        except BrokenPipeError:
+            raise Failed("ended too early: " + self.buffer.decode(errors="replace"))
+
+    def loaded(self):
+        """With a preload that was refused both columns would show native."""
+        if self.side != "pfiber":
+            return
+        with open("/proc/%d/maps" % self.pid) as maps:
+            if os.path.realpath(Settings.library) not in maps.read():
+                raise Failed("%s is not mapped in the process" % Settings.library)
+
+    def wait(self, seconds):
+        try:
+            status = self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise Failed("still runs after %d s" % seconds)
+        self.forget()
+        return status
+
+    def stop(self, seconds=10):
+        """SIGTERM, then wait for the exit status."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        return self.wait(seconds)
+
+    def forget(self):
+        for stream in (self.process.stdin, self.process.stdout):
+            stream.close()
+        if self in _running:
+            _running.remove(self)
+
+    def kill(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.forget()
+
+    def last_words(self):
+        if not self.log:
+            return ""
+        with open(self.log, errors="replace") as file:
+            lines = file.read().strip().splitlines()
+        return " | ".join(lines[-2:])[:300]
+
+
+@atexit.register
+def kill_all():
+    for child in list(_running):
+        child.kill()
+
+
+def read_fields(path, names):
+    found = {}
+    with open(path) as file:
+        for line in file:
+            name, _, value = line.partition(":")
+            if name in names:
+                found[name] = int(value.split()[0])
+    return found
+
+
+def cpu_seconds(pid):
+    """User and system time of a process, ended threads included."""
+    with open("/proc/%d/stat" % pid) as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def machine_busy():
+    """CPU seconds that the whole machine has been busy."""
+    with open("/proc/stat") as file:
+        fields = [int(x) for x in file.readline().split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / TICK
+
+
+def memory_kb(pid):
+    """The four places where a connection's memory goes; the last two are the machine's."""
+    own = read_fields("/proc/%d/status" % pid, ("VmRSS", "VmPTE"))
+    machine = read_fields("/proc/meminfo", ("KernelStack", "Slab"))
+    return {"rss": own["VmRSS"], "page tables": own["VmPTE"],
+            "kernel stacks": machine["KernelStack"], "slab": machine["Slab"]}
+
+
+class Peak:
+    """Most kernel threads of a process, sampled every 50 ms.
+
+    From the status file: listing /proc/PID/task would itself create thousands of kernel objects.
+    """
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.threads = 0
+        self.ended = threading.Event()
+        self.thread = threading.Thread(target=self.sample, daemon=True)
+        self.thread.start()
+
+    def sample(self):
+        while not self.ended.is_set():
+            try:
+                now = read_fields("/proc/%d/status" % self.pid, ("Threads",))
+            except (OSError, ValueError):
+                return
+            self.threads = max(self.threads, now.get("Threads", 0))
+            self.ended.wait(0.05)
+
+    def stop(self):
+        self.ended.set()
+        self.thread.join()
+        return self.threads
+
+
+def wait_until_quiet():
+    """Waits for a second with under 5 % of the machine busy; gives up after some seconds."""
+    cpus = os.cpu_count()
+    end = time.monotonic() + Settings.quiet_seconds
+    while True:
+        before, start = machine_busy(), time.monotonic()
+        time.sleep(min(1.0, max(0.2, Settings.quiet_seconds / 4)))
+        busy = (machine_busy() - before) / (time.monotonic() - start) / cpus
+        if busy < 0.05 or time.monotonic() > end:
+            return busy
+
+
+def number(value):
+    if abs(value) >= 1000:
+        return format(value, ",.0f")
+    return "%.3g" % value
+
+
+def spread(values, unit=""):
+    """Median [lowest..highest]."""
+    if not values:
+        return "-"
+    middle = number(statistics.median(values)) + (" " + unit if unit else "")
+    if len(values) == 1:
+        return middle
+    return "%s [%s..%s]" % (middle, number(min(values)), number(max(values)))
+
+
+class Line:
+    """One line of the result table."""
+
+    def __init__(self, row, what, native, pfiber, ratio="", target="", reached=None, go="",
+                 go_ratio=""):
+        self.row, self.what, self.native, self.pfiber = row, what, native, pfiber
+        self.ratio, self.target, self.reached = ratio, target, reached
+        self.go, self.go_ratio = go, go_ratio
+
+
+def paired(row, what, results, key, unit, target="", most=None, least=None):
+    """A line from per-round results: {side: [dict or None per round]}."""
+    value = {side: [r[key] if r and key in r else None for r in rounds]
+             for side, rounds in results.items()}
+
+    def ratios(above, below):
+        return [a / b for a, b in zip(value.get(above, []), value.get(below, []))
+                if a is not None and b]
+
+    def shown(side):
+        return spread([v for v in value.get(side, []) if v is not None], unit)
+
+    ratio = ratios("pfiber", "native")
+    reached = None
+    if most is not None:
+        reached = bool(ratio) and statistics.median(ratio) <= most
+    if least is not None:
+        reached = bool(ratio) and statistics.median(ratio) >= least
+    return Line(row, what, shown("native"), shown("pfiber"), spread(ratio), target, reached,
+                shown("go") if "go" in value else "", spread(ratios("pfiber", "go")))
+
+
+def alternate(sides, rounds, run, report):
+    """run(side, round) for every side in every round, the order turned round each time.
+
+    A run that fails is repeated once; what fails again stays empty and is reported.
+    """
+    results = {side: [None] * rounds for side in sides}
+    for index in range(rounds):
+        for side in sides if index % 2 == 0 else list(reversed(sides)):
+            for attempt in (1, 2):
+                try:
+                    results[side][index] = run(side, index)
+                    break
+                except (Failed, OSError, ValueError) as error:
+                    report("%s, round %d, try %d: %s" % (side, index + 1, attempt, error))
+                    kill_all()
+    return results
