@@ -28,23 +28,23 @@
 
 enum {
     kMessage = 64,
-    kSetupBatch = 256,     // first requests in flight while connecting: below any backlog
+    kSetupBatch = 256,  // first requests in flight while connecting: below any backlog
     kSetupSeconds = 90,
     kDrainSeconds = 20,
-    kLeastMedianShare = 8, // below it, shares of whole requests say nothing about fairness
-    kSubBuckets = 32,      // per power of two: percentiles are exact to about 3 %
+    kLeastMedianShare = 8,  // below it, shares of whole requests say nothing about fairness
+    kSubBuckets = 32,       // per power of two: percentiles are exact to about 3 %
 };
 
 struct connection {
     int fd;
     uint32_t sequence;
-    uint32_t replies;  // in the timed part
-    uint32_t received; // bytes of the current reply
+    uint32_t replies;   // in the timed part
+    uint32_t received;  // bytes of the current reply
     uint64_t sent_at;
     char message[kMessage];
 };
 
-static struct connection *connections;
+static struct connection* connections;
 static int epoll_fd;
 static uint64_t histogram[64 * kSubBuckets];
 
@@ -54,19 +54,19 @@ static uint64_t now(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void fail(const char *why, int index) {
+static void fail(const char* why, int index) {
     printf("failed: %s (connection %d%s%s)\n", why, index, errno ? ", " : "",
            errno ? strerror(errno) : "");
     exit(1);
 }
 
 // A message names its connection and sequence number, so a reply to anyone else's is noticed.
-static void write_hex(char *to, uint32_t value) {
+static void write_hex(char* to, uint32_t value) {
     for (int i = 7; i >= 0; i--, value >>= 4) to[i] = "0123456789abcdef"[value & 15];
 }
 
 static void send_next(int index) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     write_hex(c->message, (uint32_t)index);
     write_hex(c->message + 9, ++c->sequence);
     c->received = 0;
@@ -78,7 +78,7 @@ static void send_next(int index) {
 
 // Returns 1 when the whole reply is there and equals the request.
 static int receive(int index) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     char buffer[kMessage + 1];
     errno = 0;
     ssize_t got = recv(c->fd, buffer, sizeof buffer - c->received, 0);
@@ -92,7 +92,7 @@ static int receive(int index) {
 }
 
 static void open_connection(int index, uint16_t port) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     memset(c->message, '.', kMessage);
     c->message[kMessage - 1] = '\n';
     // Connecting before it becomes non-blocking: on loopback this only waits for backlog space.
@@ -100,7 +100,7 @@ static void open_connection(int index, uint16_t port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     errno = 0;
-    if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof address) != 0)
+    if (c->fd < 0 || connect(c->fd, (struct sockaddr*)&address, sizeof address) != 0)
         fail("connect", index);
     int on = 1;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -110,7 +110,7 @@ static void open_connection(int index, uint16_t port) {
 }
 
 // One verified reply on each connection; opens them on the way when port is not 0.
-static void round_trip_all(int count, uint16_t port, const char *phase) {
+static void round_trip_all(int count, uint16_t port, const char* phase) {
     uint64_t deadline = now() + (uint64_t)kSetupSeconds * 1000000000u;
     int started = 0, finished = 0;
     struct epoll_event events[256];
@@ -141,24 +141,25 @@ static double percentile_us(uint64_t total, double share) {
         if ((seen += histogram[i]) > want) {
             int power = i / kSubBuckets, sub = i % kSubBuckets;
             return (power < 5 ? (double)(1 << power)
-                              : (double)((32ull + (unsigned)sub) << (power - 5))) / 1000;
+                              : (double)((32ull + (unsigned)sub) << (power - 5))) /
+                   1000;
         }
     return 0;
 }
 
-static void rendezvous(const char *word) {
+static void rendezvous(const char* word) {
     char line[64];
     puts(word);
     fflush(stdout);
     if (!fgets(line, sizeof line, stdin)) exit(1);
 }
 
-static int by_value(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+static int by_value(const void* a, const void* b) {
+    uint32_t x = *(const uint32_t*)a, y = *(const uint32_t*)b;
     return x < y ? -1 : x > y;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     if (argc < 4) {
         fprintf(stderr, "usage: %s PORT CONNECTIONS SECONDS [--active K] [--sync]\n", argv[0]);
         return 2;
@@ -167,8 +168,10 @@ int main(int argc, char **argv) {
     int count = atoi(argv[2]), active = count, sync = 0;
     double seconds = atof(argv[3]);
     for (int i = 4; i < argc; i++) {
-        if (!strcmp(argv[i], "--sync")) sync = 1;
-        else if (!strcmp(argv[i], "--active") && i + 1 < argc) active = atoi(argv[++i]);
+        if (!strcmp(argv[i], "--sync"))
+            sync = 1;
+        else if (!strcmp(argv[i], "--active") && i + 1 < argc)
+            active = atoi(argv[++i]);
     }
     if (count < 1 || active < 1 || active > count) return 2;
     struct rlimit limit;
@@ -182,7 +185,7 @@ int main(int argc, char **argv) {
     }
     connections = calloc((size_t)count, sizeof *connections);
     epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    uint32_t *shares = malloc((size_t)active * sizeof *shares);
+    uint32_t* shares = malloc((size_t)active * sizeof *shares);
     if (!connections || !shares || epoll_fd < 0) return 1;
 
     round_trip_all(count, port, "before the timed part");
@@ -203,8 +206,10 @@ int main(int argc, char **argv) {
             record(last_reply - connections[index].sent_at);
             connections[index].replies++;
             requests++;
-            if (last_reply < stop) send_next(index);
-            else in_flight--;
+            if (last_reply < stop)
+                send_next(index);
+            else
+                in_flight--;
         }
         if (now() > stop + (uint64_t)kDrainSeconds * 1000000000u) {
             printf("failed: %d requests unanswered %d s after the end\n", in_flight, kDrainSeconds);
@@ -223,12 +228,13 @@ int main(int argc, char **argv) {
     for (int i = 0; i < active; i++) shares[i] = connections[i * stride].replies;
     qsort(shares, (size_t)active, sizeof *shares, by_value);
     double median = shares[active / 2];
-    printf("accepted=%d active=%d requests=%lu bytes=%lu seconds=%.3f req_s=%.0f "
-           "share_min=%u share_median=%.0f share_max=%u p50_us=%.1f p99_us=%.1f\n",
-           count, active, (unsigned long)requests, (unsigned long)requests * kMessage,
-           (double)(last_reply - start) / 1e9,
-           (double)requests / ((double)(last_reply - start) / 1e9), shares[0], median,
-           shares[active - 1], percentile_us(requests, 0.5), percentile_us(requests, 0.99));
+    printf(
+        "accepted=%d active=%d requests=%lu bytes=%lu seconds=%.3f req_s=%.0f "
+        "share_min=%u share_median=%.0f share_max=%u p50_us=%.1f p99_us=%.1f\n",
+        count, active, (unsigned long)requests, (unsigned long)requests * kMessage,
+        (double)(last_reply - start) / 1e9, (double)requests / ((double)(last_reply - start) / 1e9),
+        shares[0], median, shares[active - 1], percentile_us(requests, 0.5),
+        percentile_us(requests, 0.99));
     if (median < kLeastMedianShare) {
         printf("refused: median share %.0f is below %d requests: run longer\n", median,
                kLeastMedianShare);

@@ -6,7 +6,7 @@
 
 #include "server.h"
 
-static void *serve(void *arg) {
+static void* serve(void* arg) {
     int fd = (int)(intptr_t)arg;
     char buffer[4096];
     ssize_t got;
@@ -23,7 +23,7 @@ out:
     return NULL;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     if (argc < 2) {
         fprintf(stderr, "usage: %s PORT [STACK_BYTES]\n", argv[0]);
         return 2;

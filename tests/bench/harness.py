@@ -27,7 +27,7 @@ class Settings:
     quick = False
     go = False
     quiet_seconds = 10
-    no_repeats_after = time.monotonic() + 420  # keeps a full run on a busy machine within bounds
+    no_repeats_after = 0  # monotonic time; keeps a run on a busy machine within bounds
 
 
 def environment(side, gomaxprocs):
@@ -68,7 +68,7 @@ class Child:
         _running.append(self)
 
     def line(self, seconds):
-        """Next line of output; '' at its end."""
+        """Next line of output; None at its end."""
         deadline = time.monotonic() + seconds
         fd = self.process.stdout.fileno()
         while b"\n" not in self.buffer:
@@ -78,7 +78,7 @@ class Child:
             data = os.read(fd, 65536)
             if not data:
                 rest, self.buffer = self.buffer, b""
-                return rest.decode(errors="replace")
+                return rest.decode(errors="replace") or None
             self.buffer += data
         text, self.buffer = self.buffer.split(b"\n", 1)
         return text.decode(errors="replace")
@@ -89,7 +89,7 @@ class Child:
         deadline = time.monotonic() + seconds
         while True:
             text = self.line(max(0.1, deadline - time.monotonic()))
-            if not text:
+            if text is None:
                 return lines
             lines.append(text)
 
@@ -106,6 +106,13 @@ class Child:
         with open("/proc/%d/maps" % self.pid) as maps:
             if os.path.realpath(Settings.library) not in maps.read():
                 raise Failed("%s is not mapped in the process" % Settings.library)
+
+    def not_refused(self):
+        """The same for programs that may be gone before their maps could be read."""
+        if self.side == "pfiber" and self.log:
+            with open(self.log, errors="replace") as file:
+                if "cannot be preloaded" in file.read():
+                    raise Failed("%s cannot be preloaded" % Settings.library)
 
     def wait(self, seconds):
         try:
@@ -258,12 +265,15 @@ def paired(row, what, results, key, unit, target="", most=None, least=None):
         return spread([v for v in value.get(side, []) if v is not None], unit)
 
     ratio = ratios("pfiber", "native")
+    disturbed = ratio and any(r and r["foreign"] > MOST_FOREIGN for rounds in results.values()
+                              for r in rounds)
     reached = None
     if most is not None:
         reached = bool(ratio) and statistics.median(ratio) <= most
     if least is not None:
         reached = bool(ratio) and statistics.median(ratio) >= least
-    return Line(row, what, shown("native"), shown("pfiber"), spread(ratio), target, reached,
+    return Line(row, what, shown("native"), shown("pfiber"),
+                spread(ratio) + (" (disturbed)" if disturbed else ""), target, reached,
                 shown("go") if "go" in value else "", spread(ratios("pfiber", "go")))
 
 

@@ -22,38 +22,32 @@ static uint64_t clock_ns(clockid_t clock) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-uint64_t wall_now(void) {
-    return clock_ns(CLOCK_MONOTONIC);
-}
+uint64_t wall_now(void) { return clock_ns(CLOCK_MONOTONIC); }
 
-meter meter_start(void) {
-    return (meter){wall_now(), clock_ns(CLOCK_PROCESS_CPUTIME_ID)};
-}
+meter meter_start(void) { return (meter){wall_now(), clock_ns(CLOCK_PROCESS_CPUTIME_ID)}; }
 
-void meter_report(const char *name, meter start, uint64_t operations) {
+void meter_report(const char* name, meter start, uint64_t operations) {
     meter end = meter_start();
     printf("%s %.1f %.1f\n", name, (double)(end.wall_ns - start.wall_ns) / (double)operations,
            (double)(end.cpu_ns - start.cpu_ns) / (double)operations);
     fflush(stdout);
 }
 
-void report_value(const char *name, double value) {
+void report_value(const char* name, double value) {
     printf("%s %.2f\n", name, value);
     fflush(stdout);
 }
 
-void must(int ok, const char *what) {
+void must(int ok, const char* what) {
     if (ok) return;
     printf("failed: %s\n", what);
     fflush(stdout);
     _exit(1);
 }
 
-static void *do_nothing(void *arg) {
-    return arg;
-}
+static void* do_nothing(void* arg) { return arg; }
 
-static pthread_t spawn(void *(*body)(void *), void *arg) {
+static pthread_t spawn(void* (*body)(void*), void* arg) {
     pthread_t thread;
     must(pthread_create(&thread, NULL, body, arg) == 0, "pthread_create");
     return thread;
@@ -63,16 +57,16 @@ void bench_create(long count) {
     if (!count) count = 20000;
     meter start = meter_start();
     for (long i = 0; i < count; i++) {
-        void *result;
-        pthread_t thread = spawn(do_nothing, (void *)(i + 1));
-        must(pthread_join(thread, &result) == 0 && result == (void *)(i + 1), "join");
+        void* result;
+        pthread_t thread = spawn(do_nothing, (void*)(i + 1));
+        must(pthread_join(thread, &result) == 0 && result == (void*)(i + 1), "join");
     }
     meter_report("create", start, (uint64_t)count);
 }
 
 void bench_burst(long count) {
     if (!count) count = 5000;
-    pthread_t *threads = malloc((size_t)count * sizeof *threads);
+    pthread_t* threads = malloc((size_t)count * sizeof *threads);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setstacksize(&attributes, 65536);
@@ -91,7 +85,7 @@ static pthread_cond_t turn_changed = PTHREAD_COND_INITIALIZER;
 static int turn;
 static long rounds;
 
-static void *cond_side(void *arg) {
+static void* cond_side(void* arg) {
     int mine = arg != NULL;
     pthread_mutex_lock(&turn_lock);
     for (long i = 0; i < rounds; i++) {
@@ -103,9 +97,9 @@ static void *cond_side(void *arg) {
     return NULL;
 }
 
-static void two_sides(const char *name, void *(*body)(void *)) {
+static void two_sides(const char* name, void* (*body)(void*)) {
     meter start = meter_start();
-    pthread_t a = spawn(body, NULL), b = spawn(body, (void *)1);
+    pthread_t a = spawn(body, NULL), b = spawn(body, (void*)1);
     pthread_join(a, NULL);
     pthread_join(b, NULL);
     meter_report(name, start, 2 * (uint64_t)rounds);
@@ -118,7 +112,7 @@ void bench_condpp(long count) {
 
 static sem_t semaphores[2];
 
-static void *sem_side(void *arg) {
+static void* sem_side(void* arg) {
     int mine = arg != NULL;
     for (long i = 0; i < rounds; i++) {
         while (sem_wait(&semaphores[mine]) != 0) {
@@ -137,7 +131,7 @@ void bench_sempp(long count) {
 
 static int reads_from[2], writes_to[2];
 
-static void *descriptor_side(void *arg) {
+static void* descriptor_side(void* arg) {
     int mine = arg != NULL;
     for (long i = 0; i < rounds; i++) {
         char byte = (char)i, got = 0;
@@ -170,7 +164,7 @@ void bench_sockpp(long count) {
 static pthread_mutex_t counter_lock = PTHREAD_MUTEX_INITIALIZER;
 static volatile long counter;
 
-static void *count_locked(void *arg) {
+static void* count_locked(void* arg) {
     (void)arg;
     for (long i = 0; i < rounds; i++) {
         pthread_mutex_lock(&counter_lock);
@@ -180,10 +174,10 @@ static void *count_locked(void *arg) {
     return NULL;
 }
 
-static void many(const char *name, void *(*body)(void *)) {
+static void many(const char* name, void* (*body)(void*)) {
     pthread_t threads[kMany];
     meter start = meter_start();
-    for (intptr_t i = 0; i < kMany; i++) threads[i] = spawn(body, (void *)i);
+    for (intptr_t i = 0; i < kMany; i++) threads[i] = spawn(body, (void*)i);
     for (int i = 0; i < kMany; i++) pthread_join(threads[i], NULL);
     meter_report(name, start, kMany * (uint64_t)rounds);
 }
@@ -204,7 +198,7 @@ void bench_mutex8(long count) {
     must(counter == kMany * rounds, "count");
 }
 
-static void *yield_often(void *arg) {
+static void* yield_often(void* arg) {
     for (long i = 0; i < rounds; i++) sched_yield();
     return arg;
 }
@@ -219,7 +213,7 @@ static pthread_mutex_t ring_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t ring_place[kMany];
 static int ring_token;
 
-static void *pass_on(void *arg) {
+static void* pass_on(void* arg) {
     int mine = (int)(intptr_t)arg;
     pthread_mutex_lock(&ring_lock);
     for (long i = 0; i < rounds; i++) {
@@ -241,7 +235,7 @@ static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
 static volatile long guarded[2];
 
 // One access in 64 writes; readers check that the two halves of the value never differ.
-static void *read_mostly(void *arg) {
+static void* read_mostly(void* arg) {
     for (long i = 0; i < rounds; i++) {
         if ((i & 63) == 63) {
             pthread_rwlock_wrlock(&rwlock);
@@ -262,21 +256,21 @@ void bench_rwlock8(long count) {
 }
 
 static const struct {
-    const char *name;
+    const char* name;
     void (*run)(long);
 } kBenches[] = {
-    {"create", bench_create},   {"burst", bench_burst},     {"condpp", bench_condpp},
-    {"sempp", bench_sempp},     {"pipepp", bench_pipepp},   {"sockpp", bench_sockpp},
-    {"mutex1", bench_mutex1},   {"mutex8", bench_mutex8},   {"yield8", bench_yield8},
-    {"ring8", bench_ring8},     {"rwlock8", bench_rwlock8}, {"alive", bench_alive},
-    {"nanosleep", bench_nanosleep}, {"hog", bench_hog},     {"fsync64", bench_fsync64},
+    {"create", bench_create},       {"burst", bench_burst},     {"condpp", bench_condpp},
+    {"sempp", bench_sempp},         {"pipepp", bench_pipepp},   {"sockpp", bench_sockpp},
+    {"mutex1", bench_mutex1},       {"mutex8", bench_mutex8},   {"yield8", bench_yield8},
+    {"ring8", bench_ring8},         {"rwlock8", bench_rwlock8}, {"alive", bench_alive},
+    {"nanosleep", bench_nanosleep}, {"hog", bench_hog},         {"fsync64", bench_fsync64},
     {"fileserve", bench_fileserve},
 };
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     enum { kCount = sizeof kBenches / sizeof kBenches[0] };
     if (argc > 1 && strcmp(argv[1], "startup") == 0) {
-        static char *plain[] = {"true", NULL};
+        static char* plain[] = {"true", NULL};
         bench_startup(argc > 2 ? atol(argv[2]) : 0, argc > 3 ? argv + 3 : plain);
         return 0;
     }

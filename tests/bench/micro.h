@@ -12,13 +12,13 @@ typedef struct {
 } meter;
 
 meter meter_start(void);
-void meter_report(const char *name, meter start, uint64_t operations);
-void report_value(const char *name, double value);
+void meter_report(const char* name, meter start, uint64_t operations);
+void report_value(const char* name, double value);
 uint64_t wall_now(void);
-void must(int ok, const char *what);
+void must(int ok, const char* what);
 
 // Percentiles of an array that gets sorted: prints NAME-p50, NAME-p99 and NAME-max in ns.
-void report_percentiles(const char *name, int64_t *values, int count);
+void report_percentiles(const char* name, int64_t* values, int count);
 
 // Sub-commands; count 0 means the default.  Each ends by itself within some seconds.
 void bench_create(long count);
@@ -37,6 +37,6 @@ void bench_nanosleep(long count);
 void bench_hog(long count);
 void bench_fsync64(long count);
 void bench_fileserve(long count);
-void bench_startup(long count, char **command);
+void bench_startup(long count, char** command);
 
 #endif

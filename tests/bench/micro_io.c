@@ -13,20 +13,20 @@
 
 #include "micro.h"
 
-extern char **environ;
+extern char** environ;
 
-static int by_value(const void *a, const void *b) {
-    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+static int by_value(const void* a, const void* b) {
+    int64_t x = *(const int64_t*)a, y = *(const int64_t*)b;
     return x < y ? -1 : x > y;
 }
 
-static void report_named(const char *name, const char *suffix, double value) {
+static void report_named(const char* name, const char* suffix, double value) {
     char full[80];
     snprintf(full, sizeof full, "%s-%s", name, suffix);
     report_value(full, value);
 }
 
-void report_percentiles(const char *name, int64_t *values, int count) {
+void report_percentiles(const char* name, int64_t* values, int count) {
     qsort(values, (size_t)count, sizeof *values, by_value);
     report_named(name, "p50", (double)values[count / 2]);
     report_named(name, "p99", (double)values[count * 99 / 100]);
@@ -41,7 +41,7 @@ static pthread_cond_t alive_full = PTHREAD_COND_INITIALIZER;
 static long alive_waiting, alive_wanted;
 static int alive_open;
 
-static void *wait_for_release(void *arg) {
+static void* wait_for_release(void* arg) {
     pthread_mutex_lock(&alive_lock);
     if (++alive_waiting == alive_wanted) pthread_cond_signal(&alive_full);
     while (!alive_open) pthread_cond_wait(&alive_release, &alive_lock);
@@ -50,10 +50,10 @@ static void *wait_for_release(void *arg) {
     return arg;
 }
 
-static long field_of(const char *path, const char *field) {
+static long field_of(const char* path, const char* field) {
     char line[256];
     long value = -1;
-    FILE *file = fopen(path, "r");
+    FILE* file = fopen(path, "r");
     must(file != NULL, path);
     while (value < 0 && fgets(line, sizeof line, file))
         if (strncmp(line, field, strlen(field)) == 0) value = atol(line + strlen(field));
@@ -72,9 +72,9 @@ static const struct {
 
 void bench_alive(long count) {
     if (!count) count = 100000;
-    pthread_t *threads = malloc((size_t)count * sizeof *threads);
+    pthread_t* threads = malloc((size_t)count * sizeof *threads);
     must(threads != NULL, "memory");
-    memset(threads, 0, (size_t)count * sizeof *threads); // its pages are not the threads' cost
+    memset(threads, 0, (size_t)count * sizeof *threads);  // its pages are not the threads' cost
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     must(pthread_attr_setstacksize(&attributes, 65536) == 0, "stack size");
@@ -117,8 +117,8 @@ void bench_alive(long count) {
 
 // --- nanosleep, hog: how late a sleeper wakes -----------------------------------------------
 
-static void measure_sleeps(const char *name, long sleep_ns, int count) {
-    int64_t *late = malloc((size_t)count * sizeof *late);
+static void measure_sleeps(const char* name, long sleep_ns, int count) {
+    int64_t* late = malloc((size_t)count * sizeof *late);
     struct timespec pause = {0, sleep_ns};
     for (int i = 0; i < count; i++) {
         uint64_t start = wall_now();
@@ -130,9 +130,9 @@ static void measure_sleeps(const char *name, long sleep_ns, int count) {
     free(late);
 }
 
-static void *sleep_several(void *arg) {
+static void* sleep_several(void* arg) {
     static const long kMicroseconds[] = {50, 100, 250, 500, 1000};
-    int count = (int)*(long *)arg;
+    int count = (int)*(long*)arg;
     for (int i = 0; i < 5; i++) {
         char name[32];
         snprintf(name, sizeof name, "nanosleep%ld", kMicroseconds[i]);
@@ -151,7 +151,7 @@ void bench_nanosleep(long count) {
 static volatile int hog_stop;
 static volatile unsigned long hog_loops;
 
-static void *spin_without_calls(void *arg) {
+static void* spin_without_calls(void* arg) {
     unsigned long loops = 0;
     while (!hog_stop) loops++;
     hog_loops = loops;
@@ -171,8 +171,8 @@ void bench_hog(long count) {
 
 // --- fsync64, fileserve: calls that may or may not block ------------------------------------
 
-static const char *scratch_folder(void) {
-    const char *folder = getenv("TMPDIR");
+static const char* scratch_folder(void) {
+    const char* folder = getenv("TMPDIR");
     return folder && *folder ? folder : "/tmp";
 }
 
@@ -192,7 +192,7 @@ static int scratch_file(size_t bytes) {
 static volatile int sync_stop;
 static long sync_count;
 
-static void *sync_often(void *arg) {
+static void* sync_often(void* arg) {
     int fd = scratch_file(0);
     while (!sync_stop) {
         must(pwrite(fd, "0123456789abcdef", 16, 0) == 16 && fsync(fd) == 0, "fsync");
@@ -226,7 +226,7 @@ void bench_fsync64(long count) {
 static int served_fd;
 static long served_reads;
 
-static void *read_cached(void *arg) {
+static void* read_cached(void* arg) {
     char block[4096];
     for (long i = 0; i < served_reads; i++)
         must(pread(served_fd, block, sizeof block, (i & 15) * 4096) == sizeof block &&
@@ -249,7 +249,7 @@ void bench_fileserve(long count) {
 
 // --- startup: what LD_PRELOAD costs a program that has no threads ---------------------------
 
-static void run_once(char **command, char **environment, int64_t *wall_ns, int64_t *cpu_ns) {
+static void run_once(char** command, char** environment, int64_t* wall_ns, int64_t* cpu_ns) {
     posix_spawn_file_actions_t actions;
     posix_spawn_file_actions_init(&actions);
     posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
@@ -269,15 +269,15 @@ static void run_once(char **command, char **environment, int64_t *wall_ns, int64
 
 // The library to preload comes in STARTUP_PRELOAD, because this process itself must run without.
 // Runs alternate; the cost is the median over the differences of neighbours.
-void bench_startup(long count, char **command) {
+void bench_startup(long count, char** command) {
     if (!count) count = 200;
-    const char *library = getenv("STARTUP_PRELOAD");
+    const char* library = getenv("STARTUP_PRELOAD");
     must(library && *library, "STARTUP_PRELOAD is not set");
     char preload[4096];
     snprintf(preload, sizeof preload, "LD_PRELOAD=%s", library);
     int n = 0;
     while (environ[n]) n++;
-    char **with = calloc((size_t)n + 2, sizeof *with);
+    char** with = calloc((size_t)n + 2, sizeof *with);
     with[0] = preload;
     memcpy(with + 1, environ, (size_t)n * sizeof *with);
 
@@ -286,14 +286,14 @@ void bench_startup(long count, char **command) {
         wall[i] = calloc((size_t)count, sizeof **wall);
         cpu[i] = calloc((size_t)count, sizeof **cpu);
     }
-    for (long i = -3; i < count; i++) { // the first runs warm the file cache
+    for (long i = -3; i < count; i++) {  // the first runs warm the file cache
         long at = i < 0 ? 0 : i;
         run_once(command, environ, &wall[0][at], &cpu[0][at]);
         run_once(command, with, &wall[1][at], &cpu[1][at]);
         wall[2][at] = wall[1][at] - wall[0][at];
         cpu[2][at] = cpu[1][at] - cpu[0][at];
     }
-    static const char *const kNames[] = {"startup-native", "startup-preload", "startup-cost"};
+    static const char* const kNames[] = {"startup-native", "startup-preload", "startup-cost"};
     for (int i = 0; i < 3; i++) {
         qsort(wall[i], (size_t)count, sizeof **wall, by_value);
         qsort(cpu[i], (size_t)count, sizeof **cpu, by_value);

@@ -39,7 +39,7 @@ def serve(row, server, connections, active, seconds, side, index, memory=False):
     child = Child(side, argv, SERVER_CPU, 1, log_path(row, side, index))
     load = None
     try:
-        first = child.line(10).split()
+        first = (child.line(10) or "").split()
         if not first or first[0] != "listening":
             raise Failed("%s does not listen: %s" % (server, child.last_words()))
         child.loaded()
@@ -83,7 +83,8 @@ def serve(row, server, connections, active, seconds, side, index, memory=False):
 def await_word(load, word, seconds, server):
     got = load.line(seconds)
     if got != word:
-        raise Failed("%s %s" % ("; ".join([got] + load.rest(5)), server.last_words()))
+        lines = [got or "the load ended"] + load.rest(5)
+        raise Failed("%s %s" % ("; ".join(lines), server.last_words()))
 
 
 def served(results, report):
@@ -116,7 +117,8 @@ def threads_line(row, results, what="kernel threads, most seen"):
 def echo1000(report):
     results = harness.alternate(
         sides("echo_go"), shorter(Settings.rounds, 2),
-        lambda side, i: serve("echo1000", "echo_server", 1000, 1000, shorter(4, 2), side, i), report)
+        lambda side, i: serve("echo1000", "echo_server", 1000, 1000, shorter(4, 2), side, i),
+        report)
     served(results, report)
     return [paired("echo1000", "echo, 1,000 connections, 64 B, one CPU: server CPU per request",
                    results, "cpu_us", "us", "≤ 0.5×", most=0.5)]
@@ -163,6 +165,7 @@ def micro(side, name, count="", cpus=SERVER_CPU, gomaxprocs=1, seconds=60, env=N
         if status != 0:
             raise Failed("micro %s: exit status %d %s %s" % (name, status, "; ".join(lines),
                                                              child.last_words()))
+        child.not_refused()
     finally:
         child.kill()
     values = {}
@@ -202,7 +205,8 @@ def micro_all(cpus, gomaxprocs, label):
             results = harness.alternate(
                 sides("micro_go" if name in GO_MICRO else None), min(3, Settings.rounds),
                 lambda side, i: micro(side, name, "", cpus, gomaxprocs), report)
-            keys = [k for k in next((r for r in results["native"] if r), {}) if k != "foreign"]
+            first = next((r for r in results["native"] if r), {})
+            keys = [key for key in first if key != "foreign"]
             lines += [paired(label, key, results, key, "ns") for key in keys]
         return lines
     return row
@@ -232,9 +236,11 @@ def alive100000(report):
             report("%s: %s" % (side, ", ".join(
                 "%s %s" % (k.replace("alive-", ""), v if isinstance(v, str) else harness.number(v))
                 for k, v in one.items() if k != "foreign")))
-    most = max((r["alive-reached"] for r in results["pfiber"] if r), default=0)
+    most, go = (max((r["alive-reached"] for r in results.get(side, []) if r), default=0)
+                for side in ("pfiber", "go"))
     return [Line("alive100000", "pthreads alive at once", "< %s (kernel.pid_max)" %
-                 format(pid_max, ","), format(most, ",.0f"), "", "100,000", most >= 100000),
+                 format(pid_max, ","), format(most, ",.0f"), "", "100,000", most >= 100000,
+                 format(go, ",.0f") if go else ""),
             paired("alive100000", "memory per blocked thread (native: %s threads)" %
                    format(few, ","), results, "alive-kb-total", "KB")]
 

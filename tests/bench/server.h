@@ -29,7 +29,7 @@ static void raise_descriptor_limit(void) {
     setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-static int accept_loop(int port, size_t stack_bytes, void *(*serve)(void *)) {
+static int accept_loop(int port, size_t stack_bytes, void* (*serve)(void*)) {
     // No SA_RESTART: SIGTERM has to end accept(), so that the server leaves through exit() and
     // whatever reports at exit gets its turn.
     struct sigaction term = {.sa_handler = on_term};
@@ -43,8 +43,8 @@ static int accept_loop(int port, size_t stack_bytes, void *(*serve)(void *)) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, length) != 0 || listen(listener, 4096) != 0 ||
-        getsockname(listener, (struct sockaddr *)&address, &length) != 0) {
+    if (bind(listener, (struct sockaddr*)&address, length) != 0 || listen(listener, 4096) != 0 ||
+        getsockname(listener, (struct sockaddr*)&address, &length) != 0) {
         perror("listen");
         return 1;
     }
@@ -67,7 +67,7 @@ static int accept_loop(int port, size_t stack_bytes, void *(*serve)(void *)) {
         }
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         pthread_t thread;
-        int error = pthread_create(&thread, &attributes, serve, (void *)(intptr_t)fd);
+        int error = pthread_create(&thread, &attributes, serve, (void*)(intptr_t)fd);
         if (error) {
             fprintf(stderr, "pthread_create: %s\n", strerror(error));
             close(fd);

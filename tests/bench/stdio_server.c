@@ -5,10 +5,10 @@
 
 #include "server.h"
 
-static void *serve(void *arg) {
+static void* serve(void* arg) {
     int fd = (int)(intptr_t)arg;
-    FILE *in = fdopen(fd, "r");
-    FILE *out = fdopen(dup(fd), "w");
+    FILE* in = fdopen(fd, "r");
+    FILE* out = fdopen(dup(fd), "w");
     char line[1024];
     if (in && out) {
         // fprintf and not fputs: formatted output is what such servers do per request.
@@ -20,7 +20,7 @@ static void *serve(void *arg) {
     return NULL;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     if (argc < 2) {
         fprintf(stderr, "usage: %s PORT [STACK_BYTES]\n", argv[0]);
         return 2;
