@@ -191,7 +191,7 @@ def micro_row(name, what, target, most, rounds=None):
     return row
 
 
-condpp = micro_row("condpp", "mutex+cond ping-pong of two threads, one processor: CPU per hand-over",
+condpp = micro_row("condpp", "mutex+cond ping-pong of two threads, one CPU: CPU per hand-over",
                    "≤ 0.15×", 0.15)
 create = micro_row("create", "pthread_create + join, one processor: CPU each", "≤ 0.15×", 0.15)
 mutex1 = micro_row("mutex1", "uncontended mutex lock + unlock: CPU each", "≤ 1.2×", 1.2)
