@@ -84,9 +84,10 @@ int main(void) {
         CHECK_RC(pthread_mutex_lock(&m[i]), EOWNERDEAD);
         CHECK_OK(pthread_mutex_unlock(&m[i]));
         CHECK_RC(pthread_mutex_lock(&m[i]), ENOTRECOVERABLE);
-        CHECK_RC(pthread_mutex_trylock(&m[i]), ENOTRECOVERABLE);
         struct timespec far = clock_after(CLOCK_REALTIME, 600000);
         CHECK_RC(pthread_mutex_timedlock(&m[i], &far), ENOTRECOVERABLE);
+        // Last: glibc 2.36's trylock leaves the word locked when it gives this answer.
+        CHECK_RC(pthread_mutex_trylock(&m[i]), ENOTRECOVERABLE);
         CHECK_OK(pthread_mutex_destroy(&m[i]));
     }
     printf("dead %d, told %d\n", dead, told);
