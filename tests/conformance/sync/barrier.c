@@ -3,7 +3,7 @@
 // zero is refused, and the barrier may be destroyed and unmapped as soon as its wait returned.
 #include <sys/mman.h>
 
-#include "threads.h"
+#include "switching.h"
 
 enum { kThreads = 6, kRounds = 500 };
 static pthread_barrier_t b;

@@ -2,7 +2,7 @@
 // the mutex once all have left it: here the memory is unmapped at once, so a late touch faults.
 #include <sys/mman.h>
 
-#include "threads.h"
+#include "switching.h"
 
 enum { kRounds = 150, kWaiters = 4 };
 struct page {

@@ -1,7 +1,7 @@
 // expect: fibers>=400
 // 400 waiters on one condition: woken one by one, then by a broadcast, some with deadlines that expire
 // in between. Everybody is woken exactly once for each reason.
-#include "threads.h"
+#include "switching.h"
 
 enum { kWaiters = 400 };
 static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;

@@ -2,7 +2,7 @@
 // Signals and broadcasts, counted: a signal wakes at least one of those who wait, a broadcast all, a
 // signal with nobody waiting is not remembered, and the mutex is held again on return. Static and
 // dynamic conditions, every kind of mutex.
-#include "threads.h"
+#include "switching.h"
 
 enum { kWaiters = 8 };
 struct group {

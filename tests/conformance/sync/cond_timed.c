@@ -1,6 +1,6 @@
 // timedwait and clockwait on both clocks and with the clock attribute: never early, the mutex is held
 // on return, bad times are EINVAL, a signal before the deadline is no timeout.
-#include "threads.h"
+#include "switching.h"
 
 static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t real = PTHREAD_COND_INITIALIZER, mono;

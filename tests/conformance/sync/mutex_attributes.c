@@ -1,6 +1,6 @@
 // Mutex attributes: what is set is what is read, and what glibc refuses. Priority protection and
 // ceilings are only asked for, never needed.
-#include "threads.h"
+#include "switching.h"
 
 int main(void) {
     pthread_mutexattr_t a;

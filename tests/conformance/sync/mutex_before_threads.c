@@ -2,7 +2,7 @@
 // are when threads appear: the new threads find them locked.
 #include <semaphore.h>
 
-#include "threads.h"
+#include "switching.h"
 
 static pthread_mutex_t locked[4] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
                                     PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP,

@@ -1,7 +1,7 @@
 // expect: fibers>=8
 // Counters under every kind of mutex, with owners that give up the processor inside: an update is
 // lost or two owners meet if exclusion fails.
-#include "threads.h"
+#include "switching.h"
 
 enum { kThreads = 8, kRounds = 3000 };
 

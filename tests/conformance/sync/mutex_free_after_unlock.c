@@ -2,7 +2,7 @@
 // the lock: the former owner's unlock must not touch the object again, or it faults.
 #include <sys/mman.h>
 
-#include "threads.h"
+#include "switching.h"
 
 enum { kRounds = 400 };
 struct object {

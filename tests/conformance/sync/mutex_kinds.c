@@ -1,6 +1,6 @@
 // Every kind of mutex and every static initialiser: who may lock, relock and unlock, and the error
 // that says no. Another thread tries while this one holds, since EBUSY depends on who asks.
-#include "threads.h"
+#include "switching.h"
 
 static pthread_mutex_t plain = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;

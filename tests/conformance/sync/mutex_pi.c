@@ -1,7 +1,7 @@
 // expect: fibers>=6
 // Private priority-inheriting mutexes under contention: the kernel looks the owner up by thread id,
 // so an owner that is no kernel thread must be served some other way.
-#include "threads.h"
+#include "switching.h"
 
 enum { kThreads = 6, kRounds = 1500 };
 static pthread_mutex_t pi[3];

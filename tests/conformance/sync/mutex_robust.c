@@ -1,6 +1,6 @@
 // Private robust mutexes: an owner that ends (by return, by pthread_exit, with several held) makes the
 // next lock answer EOWNERDEAD; consistent repairs, its absence makes ENOTRECOVERABLE for good.
-#include "threads.h"
+#include "switching.h"
 
 static pthread_mutex_t m[4];
 static int step;

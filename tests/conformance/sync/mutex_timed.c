@@ -1,6 +1,6 @@
 // timedlock and clocklock: ETIMEDOUT not before the deadline, EINVAL for a bad time, success when the
 // owner lets go in time, and no look at the time when the mutex is free.
-#include "threads.h"
+#include "switching.h"
 
 static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
 static int holding, release_it;

@@ -1,7 +1,7 @@
 // expect: fibers>=16
 // pthread_once: many callers, one run, nobody returns before it is done, also when the routine blocks;
 // a routine ended by cancellation or pthread_exit is run again by the next caller.
-#include "threads.h"
+#include "switching.h"
 
 enum { kThreads = 16, kOnces = 50 };
 static pthread_once_t once[kOnces];

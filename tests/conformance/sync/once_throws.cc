@@ -6,7 +6,7 @@
 #include <thread>
 #include <vector>
 
-#include "threads.h"
+#include "switching.h"
 
 static std::atomic<int> attempts, caught, passed;
 

@@ -2,7 +2,7 @@
 // another through a pipe: 5,000 strict alternations each.
 #include <semaphore.h>
 
-#include "threads.h"
+#include "switching.h"
 
 enum { kRounds = 5000 };
 static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;

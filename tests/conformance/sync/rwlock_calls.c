@@ -1,6 +1,6 @@
 // Every rwlock call, with what a second thread sees while the first reads or writes, the error codes,
 // and the three preferences.
-#include "threads.h"
+#include "switching.h"
 
 static pthread_rwlock_t fixed = PTHREAD_RWLOCK_INITIALIZER,
                         fixed_writer = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;

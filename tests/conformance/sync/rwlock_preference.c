@@ -1,6 +1,6 @@
 // A waiting writer lets new readers in when readers are preferred, and keeps them out when writers
 // are (the non-recursive kind).
-#include "threads.h"
+#include "switching.h"
 
 static pthread_rwlock_t l;
 static int writing, wrote;

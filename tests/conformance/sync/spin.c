@@ -1,6 +1,6 @@
 // Spin locks: exclusion with more threads than processors and owners that yield inside, trylock EBUSY
 // also for the owner.
-#include "threads.h"
+#include "switching.h"
 
 enum { kThreads = 6, kRounds = 2000 };
 static pthread_spinlock_t s;

@@ -1,6 +1,6 @@
 // What many conformance programs need: start and join, deadlines, and moving about.
-#ifndef PFIBER_TESTS_THREADS_H
-#define PFIBER_TESTS_THREADS_H
+#ifndef PFIBER_TESTS_SWITCHING_H
+#define PFIBER_TESTS_SWITCHING_H
 
 #include <pthread.h>
 #include <sched.h>
