@@ -51,7 +51,7 @@ int main(void) {
     while ((rc = pthread_tryjoin_np(t, &result)) == EBUSY) sched_yield();
     CHECK_OK(rc);
     CHECK_EQ((long)result, 9);
-    CHECK_RC(pthread_tryjoin_np(pthread_self(), NULL), EDEADLK);
+    CHECK_RC(pthread_tryjoin_np(pthread_self(), NULL), EBUSY);  // alive is all it looks at
     printf("timeouts %d, joined %d\n", timeouts, joined + 1);
     return 0;
 }
