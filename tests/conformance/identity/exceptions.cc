@@ -22,7 +22,7 @@ struct Unwinding {
             throw std::out_of_range("inner " + expected);
         } catch (const std::out_of_range& e) {
             move_about(3);
-            CHECK_STR(e.what(), ("inner " + expected).c_str());
+            CHECK("inner " + expected == e.what());
             from_destructor++;
         }
         CHECK_EQ(std::uncaught_exceptions(), 1);

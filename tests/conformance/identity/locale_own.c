@@ -4,6 +4,7 @@
 #include <langinfo.h>
 #include <locale.h>
 #include <stdlib.h>
+#include <wchar.h>
 #include <wctype.h>
 
 #include "switching.h"

@@ -22,7 +22,7 @@ static void* body(void* argument) {
         memset(&hints, 0, sizeof hints);
         hints.ai_family = AF_INET;
         hints.ai_socktype = SOCK_STREAM;
-        char address[32], port[16], text[64];
+        char address[32], port[32], text[64];
         snprintf(address, sizeof address, "127.0.%ld.%d", n, i + 1);
         snprintf(port, sizeof port, "%ld", 1000 + n);
         CHECK_EQ(getaddrinfo(address, port, &hints, &list), 0);

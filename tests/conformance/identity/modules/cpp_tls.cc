@@ -1,7 +1,9 @@
 // A library with C++ thread_local objects that have destructors.
 #include <string>
 
-extern "C" int cpp_built = 0, cpp_destroyed = 0;
+extern "C" {
+int cpp_built = 0, cpp_destroyed = 0;
+}
 struct Object {
     std::string text = "a text too long for the small string buffer";
     Object() { __atomic_add_fetch(&cpp_built, 1, __ATOMIC_ACQ_REL); }
