@@ -1,4 +1,4 @@
-// 4 MiB of recursion on a default stack (8 MiB by RLIMIT_STACK), in threads, with moves at the bottom:
+// 4 MiB of recursion on a default stack (8 MiB by RLIMIT_STACK), in threads and in main, with moves at the bottom:
 // every frame is intact on the way back.
 #include "switching.h"
 
@@ -35,8 +35,8 @@ static void* body(void* unused) {
 int main(void) {
     pthread_t t[4];
     for (int i = 0; i < 4; i++) t[i] = spawn(body, NULL);
-    unsigned long value = 0;
-    for (int i = 0; i < 4; i++) value = (unsigned long)join(t[i]);
+    unsigned long value = down(kDepth);
+    for (int i = 0; i < 4; i++) CHECK_EQ(join(t[i]), value);
     printf("bottoms %d, value %lu\n", bottoms, value);
     return 0;
 }

@@ -1,5 +1,5 @@
-// Robust process-shared mutexes: a child that dies holding them (by _exit, by SIGKILL, on its main thread
-// or another) is seen by the parent as EOWNERDEAD, before and while the parent waits.
+// Robust process-shared mutexes: a child that is killed holding them (locked by its main thread or
+// another) is seen by the parent as EOWNERDEAD, before and while the parent waits.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
