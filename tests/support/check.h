@@ -32,17 +32,16 @@ __attribute__((noreturn, format(printf, 4, 5))) static inline void check_failed(
 }
 
 // expr holds.
-#define CHECK(expr)                                                           \
-    do {                                                                      \
-        if (!(expr)) check_failed(__FILE__, __LINE__, #expr, "%s", "");       \
+#define CHECK(expr)                                                     \
+    do {                                                                \
+        if (!(expr)) check_failed(__FILE__, __LINE__, #expr, "%s", ""); \
     } while (0)
 
-#define CHECK_COMPARE(a, op, b)                                                           \
-    do {                                                                                  \
-        long long check_a = (long long)(a), check_b = (long long)(b);                     \
-        if (!(check_a op check_b))                                                        \
-            check_failed(__FILE__, __LINE__, #a " " #op " " #b, ": %lld, %lld", check_a,  \
-                         check_b);                                                        \
+#define CHECK_COMPARE(a, op, b)                                                                    \
+    do {                                                                                           \
+        long long check_a = (long long)(a), check_b = (long long)(b);                              \
+        if (!(check_a op check_b))                                                                 \
+            check_failed(__FILE__, __LINE__, #a " " #op " " #b, ": %lld, %lld", check_a, check_b); \
     } while (0)
 
 // Integers or pointers; both values are printed.
@@ -54,43 +53,43 @@ __attribute__((noreturn, format(printf, 4, 5))) static inline void check_failed(
 #define CHECK_LT(a, b) CHECK_COMPARE(a, <, b)
 
 // Strings.
-#define CHECK_STR(a, b)                                                                    \
-    do {                                                                                   \
-        const char *check_a = (a), *check_b = (b);                                         \
-        if (strcmp(check_a, check_b) != 0)                                                 \
+#define CHECK_STR(a, b)                                                                     \
+    do {                                                                                    \
+        const char *check_a = (a), *check_b = (b);                                          \
+        if (strcmp(check_a, check_b) != 0)                                                  \
             check_failed(__FILE__, __LINE__, #a " equals " #b, ": \"%s\", \"%s\"", check_a, \
-                         check_b);                                                         \
+                         check_b);                                                          \
     } while (0)
 
 // A call that returns an error number, as pthread_* do.
-#define CHECK_RC(call, want)                                                                 \
-    do {                                                                                     \
-        int check_rc = (call), check_want = (want);                                          \
-        if (check_rc != check_want) {                                                        \
-            const char *check_got_name = strerrorname_np(check_rc),                          \
-                       *check_want_name = strerrorname_np(check_want);                       \
-            check_failed(__FILE__, __LINE__, #call, ": returned %d %s, expected %d %s",      \
-                         check_rc, check_got_name ? check_got_name : "?", check_want,        \
-                         check_want_name ? check_want_name : "?");                           \
-        }                                                                                    \
+#define CHECK_RC(call, want)                                                                      \
+    do {                                                                                          \
+        int check_rc = (call), check_want = (want);                                               \
+        if (check_rc != check_want) {                                                             \
+            const char *check_got_name = strerrorname_np(check_rc),                               \
+                       *check_want_name = strerrorname_np(check_want);                            \
+            check_failed(__FILE__, __LINE__, #call, ": returned %d %s, expected %d %s", check_rc, \
+                         check_got_name ? check_got_name : "?", check_want,                       \
+                         check_want_name ? check_want_name : "?");                                \
+        }                                                                                         \
     } while (0)
 #define CHECK_OK(call) CHECK_RC(call, 0)
 
 // A call that returns -1 and sets errno.
-#define CHECK_ERRNO(call, want)                                                             \
-    do {                                                                                    \
-        errno = 0;                                                                          \
-        long long check_result = (long long)(call);                                         \
-        if (check_result != -1 || errno != (want))                                          \
+#define CHECK_ERRNO(call, want)                                                                  \
+    do {                                                                                         \
+        errno = 0;                                                                               \
+        long long check_result = (long long)(call);                                              \
+        if (check_result != -1 || errno != (want))                                               \
             check_failed(__FILE__, __LINE__, #call, ": returned %lld, expected -1 and errno %s", \
-                         check_result, #want);                                              \
+                         check_result, #want);                                                   \
     } while (0)
 
 // The machine lacks something: counted as skipped, with the reason on stderr.
-#define SKIP(reason)                             \
-    do {                                         \
-        dprintf(2, "skipped: %s\n", reason);     \
-        _exit(77);                               \
+#define SKIP(reason)                         \
+    do {                                     \
+        dprintf(2, "skipped: %s\n", reason); \
+        _exit(77);                           \
     } while (0)
 
 #endif

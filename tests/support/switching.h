@@ -67,7 +67,8 @@ static struct {
 static inline void* echo_partner_body(void* unused) {
     (void)unused;
     char byte;
-    while (read(echo_partner.to[0], &byte, 1) == 1) CHECK_EQ(write(echo_partner.from[1], &byte, 1), 1);
+    while (read(echo_partner.to[0], &byte, 1) == 1)
+        CHECK_EQ(write(echo_partner.from[1], &byte, 1), 1);
     return NULL;
 }
 

@@ -1,6 +1,7 @@
 // flags: -rdynamic -fno-optimize-sibling-calls
-// backtrace() on threads, also inside signal handlers: the frames of the thread's own call chain are there,
-// it ends in finite depth, and unwinding through the thread's first frame does not crash.
+// backtrace() on threads, also inside signal handlers: the frames of the thread's own call chain
+// are there, it ends in finite depth, and unwinding through the thread's first frame does not
+// crash.
 #include <execinfo.h>
 #include <signal.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-// ucontext inside threads: coroutines on stacks of their own, swapped while the thread moves, blocks and
-// touches thread-local values from within the coroutine.
+// ucontext inside threads: coroutines on stacks of their own, swapped while the thread moves,
+// blocks and touches thread-local values from within the coroutine.
 #include <stdlib.h>
 #include <ucontext.h>
 

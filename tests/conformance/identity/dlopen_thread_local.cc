@@ -1,7 +1,7 @@
 // flags: -ldl
 // module: cpp_tls.cc
-// thread_local objects of a library opened while threads exist: built in each thread that uses them,
-// destroyed at each thread's end; exceptions inside the library work on every thread.
+// thread_local objects of a library opened while threads exist: built in each thread that uses
+// them, destroyed at each thread's end; exceptions inside the library work on every thread.
 #include <dlfcn.h>
 
 #include "switching.h"

@@ -2,8 +2,8 @@
 // module: gd_tls.c
 // module: ie_tls.c
 // expect: fibers>=10
-// Libraries with TLS opened while threads exist: threads from before and after see the initial value, keep
-// their own, and a closed and reopened library starts anew.
+// Libraries with TLS opened while threads exist: threads from before and after see the initial
+// value, keep their own, and a closed and reopened library starts anew.
 #include <dlfcn.h>
 
 #include "switching.h"
@@ -13,7 +13,7 @@ static long (*volatile gd_add)(long);
 static long (*volatile ie_add)(long);
 static int (*volatile gd_zero_count)(void);
 static int (*volatile ie_second)(void);
-static void *(*volatile gd_address)(void), *(*volatile ie_address)(void);
+static void* (*volatile gd_address)(void), *(*volatile ie_address)(void);
 static int opened, ready, good;
 
 static void uses(long n) {
@@ -65,7 +65,8 @@ int main(void) {
     pthread_t t[kBefore + kAfter];
     for (long i = 0; i < kBefore; i++) t[i] = spawn(before, (void*)(i + 1));
     wait_for(&ready, kBefore);
-    void *gd = dlopen(MODULE_DIR "/gd_tls.so", RTLD_NOW), *ie = dlopen(MODULE_DIR "/ie_tls.so", RTLD_NOW);
+    void *gd = dlopen(MODULE_DIR "/gd_tls.so", RTLD_NOW),
+         *ie = dlopen(MODULE_DIR "/ie_tls.so", RTLD_NOW);
     if (!gd || !ie) check_failed(__FILE__, __LINE__, "dlopen", ": %s", dlerror());
     gd_add = (long (*)(long))dlsym(gd, "gd_add");
     gd_zero_count = (int (*)(void))dlsym(gd, "gd_zero_count");

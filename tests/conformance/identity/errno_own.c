@@ -1,6 +1,6 @@
 // expect: fibers>=12
-// errno and h_errno belong to the thread: each keeps its own through yields, sleeps, hand-overs, pipes and
-// signal handlers, and its address never changes.
+// errno and h_errno belong to the thread: each keeps its own through yields, sleeps, hand-overs,
+// pipes and signal handlers, and its address never changes.
 #include <netdb.h>
 #include <signal.h>
 

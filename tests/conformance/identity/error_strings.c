@@ -1,6 +1,6 @@
 // flags: -ldl
-// The buffers behind strerror, strsignal and dlerror are the thread's: texts stay as they were while others
-// ask for other texts.
+// The buffers behind strerror, strsignal and dlerror are the thread's: texts stay as they were
+// while others ask for other texts.
 #include <dlfcn.h>
 #include <signal.h>
 

@@ -1,7 +1,7 @@
 // expect: fibers>=12
 // Exception state is the thread's: threads throw, yield inside handlers, nest, rethrow and hold
-// current_exception at the same time; uncaught_exceptions counts their own only; exception_ptr crosses
-// threads.
+// current_exception at the same time; uncaught_exceptions counts their own only; exception_ptr
+// crosses threads.
 #include <atomic>
 #include <exception>
 #include <stdexcept>
@@ -93,7 +93,7 @@ int main() {
     std::vector<std::thread> threads;
     for (int i = 0; i < 12; i++) threads.emplace_back(body, i);
     for (auto& t : threads) t.join();
-    printf("caught %d, rethrown %d, nested %d, in destructors %d, crossed %d\n", caught.load(), rethrown.load(),
-           nested.load(), from_destructor.load(), crossed.load());
+    printf("caught %d, rethrown %d, nested %d, in destructors %d, crossed %d\n", caught.load(),
+           rethrown.load(), nested.load(), from_destructor.load(), crossed.load());
     return 0;
 }

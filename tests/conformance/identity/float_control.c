@@ -1,6 +1,7 @@
 // flags: -frounding-math -lm
 // expect: fibers>=8
-// The rounding mode of a thread is its own, for SSE and x87, inherited at creation and kept through moves.
+// The rounding mode of a thread is its own, for SSE and x87, inherited at creation and kept through
+// moves.
 #include <fenv.h>
 
 #include "switching.h"
@@ -15,7 +16,10 @@ static int observed(void) {
     volatile double up = one / three, down = -one / three;
     volatile long double long_up = long_one / long_three, long_down = -long_one / long_three;
     const double near = 0x1.5555555555555p-2, above = 0x1.5555555555556p-2;
-    int sse = up == above ? FE_UPWARD : down == -above ? FE_DOWNWARD : up == near ? FE_TONEAREST : -1;
+    int sse = up == above      ? FE_UPWARD
+              : down == -above ? FE_DOWNWARD
+              : up == near     ? FE_TONEAREST
+                               : -1;
     int x87 = long_up > -long_down ? FE_UPWARD : long_up < -long_down ? FE_DOWNWARD : FE_TONEAREST;
     CHECK_EQ(sse, x87);
     return sse;

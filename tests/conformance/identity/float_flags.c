@@ -1,6 +1,6 @@
 // flags: -frounding-math -lm
-// The sticky exception flags of floating point are the thread's: one that divides by zero all the time does
-// not set them for one that never does, nor does a move clear them.
+// The sticky exception flags of floating point are the thread's: one that divides by zero all the
+// time does not set them for one that never does, nor does a move clear them.
 #include <fenv.h>
 
 #include "switching.h"

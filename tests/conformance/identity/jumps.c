@@ -1,6 +1,6 @@
 // flags: -Wno-clobbered -Wno-infinite-recursion
-// setjmp/longjmp and sigsetjmp/siglongjmp within a thread, across moves and out of a signal handler, with
-// the mask restored where asked.
+// setjmp/longjmp and sigsetjmp/siglongjmp within a thread, across moves and out of a signal
+// handler, with the mask restored where asked.
 #include <setjmp.h>
 #include <signal.h>
 

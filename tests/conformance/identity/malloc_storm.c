@@ -1,6 +1,6 @@
 // expect: fibers>=16
-// Blocks are made by one thread, filled, handed on, checked and freed by others, while all move between
-// kernel threads: contents stay, no block is given out twice.
+// Blocks are made by one thread, filled, handed on, checked and freed by others, while all move
+// between kernel threads: contents stay, no block is given out twice.
 #include <malloc.h>
 #include <stdlib.h>
 

@@ -1,6 +1,6 @@
 // expect: fibers>=4
-// Long computations without a single call, in integer, SSE and x87 registers, by several threads at once:
-// whoever interrupts them must restore every register. Each result is known from a run alone.
+// Long computations without a single call, in integer, SSE and x87 registers, by several threads at
+// once: whoever interrupts them must restore every register. Each result is known from a run alone.
 #include "switching.h"
 
 enum { kThreads = 4, kSteps = 20000000 };

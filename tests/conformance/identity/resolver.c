@@ -1,5 +1,5 @@
-// getaddrinfo and getnameinfo for numbers and for localhost from many threads, with the resolver state of
-// each its own.
+// getaddrinfo and getnameinfo for numbers and for localhost from many threads, with the resolver
+// state of each its own.
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <resolv.h>
@@ -31,7 +31,9 @@ static void* body(void* argument) {
         CHECK_STR(inet_ntop(AF_INET, &in->sin_addr, text, sizeof text), address);
         CHECK_EQ(ntohs(in->sin_port), 1000 + n);
         char host[64];
-        CHECK_EQ(getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof host, NULL, 0, NI_NUMERICHOST), 0);
+        CHECK_EQ(getnameinfo(list->ai_addr, list->ai_addrlen, host, sizeof host, NULL, 0,
+                             NI_NUMERICHOST),
+                 0);
         CHECK_STR(host, address);
         freeaddrinfo(list);
         bump(&numeric);
@@ -41,7 +43,9 @@ static void* body(void* argument) {
         CHECK_EQ(ntohl(in->sin_addr.s_addr) >> 24, 127);
         freeaddrinfo(list);
         bump(&local);
-        CHECK_EQ(getaddrinfo("not an address", NULL, &(struct addrinfo){.ai_flags = AI_NUMERICHOST}, &list), EAI_NONAME);
+        CHECK_EQ(getaddrinfo("not an address", NULL, &(struct addrinfo){.ai_flags = AI_NUMERICHOST},
+                             &list),
+                 EAI_NONAME);
         CHECK_EQ(&_res, state[n]);
         CHECK_EQ(_res.retry, 2 + n);
         bump(&own);

@@ -1,6 +1,7 @@
 // flags: -fstack-protector-all
-// Every function checks a canary read through %fs at its start and end; the thread moves in between, so the
-// canary must be the same for all threads; atexit and setjmp use the pointer guard next to it.
+// Every function checks a canary read through %fs at its start and end; the thread moves in
+// between, so the canary must be the same for all threads; atexit and setjmp use the pointer guard
+// next to it.
 #include <setjmp.h>
 #include <stdlib.h>
 

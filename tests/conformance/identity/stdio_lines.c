@@ -1,6 +1,6 @@
 // expect: fibers>=10
-// Many threads print to one FILE, buffered, line-buffered and unbuffered, to a file and to a pipe whose
-// reader is slow: every line arrives whole and once.
+// Many threads print to one FILE, buffered, line-buffered and unbuffered, to a file and to a pipe
+// whose reader is slow: every line arrives whole and once.
 #include <stdlib.h>
 
 #include "switching.h"
@@ -19,7 +19,8 @@ static void* prints(void* n) {
             CHECK_GE(fputs(line, out), 0);
         } else {
             char line[64];
-            int len = snprintf(line, sizeof line, "thread %ld line %d of %d.\n", (long)n, i, kLines);
+            int len =
+                snprintf(line, sizeof line, "thread %ld line %d of %d.\n", (long)n, i, kLines);
             CHECK_EQ(fwrite(line, 1, (size_t)len, out), len);
         }
         if (i % 50 == 0) move_about(2);

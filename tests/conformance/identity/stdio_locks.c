@@ -1,5 +1,5 @@
-// A FILE's lock belongs to the thread through blocking calls: nobody else gets in while it is held, it
-// nests, ftrylockfile says so, and a FILE locked before the first thread existed stays locked.
+// A FILE's lock belongs to the thread through blocking calls: nobody else gets in while it is held,
+// it nests, ftrylockfile says so, and a FILE locked before the first thread existed stays locked.
 #include <stdlib.h>
 
 #include "switching.h"
@@ -14,7 +14,8 @@ static void* tries(void* unused) {
         int rc = ftrylockfile(f);
         // Looked at again after the try: it may have been let go in between.
         if (rc == 0) {
-            got = __atomic_load_n(&held, __ATOMIC_ACQUIRE) && __atomic_load_n(&in_critical, __ATOMIC_ACQUIRE);
+            got = __atomic_load_n(&held, __ATOMIC_ACQUIRE) &&
+                  __atomic_load_n(&in_critical, __ATOMIC_ACQUIRE);
             funlockfile(f);
             if (got) return (void*)1;
         }

@@ -1,6 +1,6 @@
 // expect: fibers>=20
-// gettid: stable for each thread, different for all that live together, main's is the pid, the same by
-// libc and by syscall(2); getpid is the same everywhere; the id can be used in tgkill.
+// gettid: stable for each thread, different for all that live together, main's is the pid, the same
+// by libc and by syscall(2); getpid is the same everywhere; the id can be used in tgkill.
 #include <signal.h>
 #include <sys/syscall.h>
 

@@ -1,6 +1,7 @@
 // expect: fibers>=10
-// C++ thread_local objects: built on first use once per thread, destroyed once at its end in reverse order
-// of construction, after the body and before key destructors, also for those made during destruction.
+// C++ thread_local objects: built on first use once per thread, destroyed once at its end in
+// reverse order of construction, after the body and before key destructors, also for those made
+// during destruction.
 #include <string>
 #include <thread>
 #include <vector>
@@ -28,7 +29,8 @@ struct Tracked {
     }
     ~Tracked() {
         move_about(2);
-        if (name != "number " + std::to_string(N) || trace.empty() || trace.back() != N) bump(&wrong_order);
+        if (name != "number " + std::to_string(N) || trace.empty() || trace.back() != N)
+            bump(&wrong_order);
         trace.pop_back();
         bump(&destroyed);
         if (N == 2) {

@@ -1,5 +1,6 @@
-// __thread variables of every sort (zero, initialised, large, aligned, static in a function): fresh in each
-// thread, own through moves, addresses stable and distinct, main's values kept across the first create.
+// __thread variables of every sort (zero, initialised, large, aligned, static in a function): fresh
+// in each thread, own through moves, addresses stable and distinct, main's values kept across the
+// first create.
 #include <stdint.h>
 
 #include "switching.h"
@@ -8,9 +9,7 @@ enum { kThreads = 12 };
 static __thread int zero;
 static __thread long initialised = 0x1234567890L;
 static __thread char large[8192] = "text";
-static __thread struct {
-    char c;
-} __attribute__((aligned(64))) aligned = {'x'};
+static __thread struct { char c; } __attribute__((aligned(64))) aligned = {'x'};
 __thread int global_one = 17;
 static void* address[kThreads];
 static pthread_barrier_t all;

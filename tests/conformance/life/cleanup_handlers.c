@@ -1,5 +1,6 @@
-// pthread_cleanup_push in C: handlers run innermost first on pthread_exit and on cancellation, not after
-// pop(0), once on pop(1); the condition's mutex is held again when a cancelled waiter's handler runs.
+// pthread_cleanup_push in C: handlers run innermost first on pthread_exit and on cancellation, not
+// after pop(0), once on pop(1); the condition's mutex is held again when a cancelled waiter's
+// handler runs.
 #include "switching.h"
 
 static __thread char trace[64];

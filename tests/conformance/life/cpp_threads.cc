@@ -1,6 +1,7 @@
 // flags: -std=c++20
 // expect: fibers>=10
-// std::thread, jthread with stop tokens, async, future, promise, packaged_task, exceptions carried over.
+// std::thread, jthread with stop tokens, async, future, promise, packaged_task, exceptions carried
+// over.
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -21,12 +22,14 @@ static void threads() {
     std::set<std::thread::id> ids;
     std::vector<std::thread> all;
     for (int i = 0; i < 10; i++)
-        all.emplace_back([&, i](std::string text) {
-            move_about(i);
-            CHECK_STR(text.c_str(), "argument");
-            std::lock_guard<std::mutex> hold(m);
-            CHECK(ids.insert(std::this_thread::get_id()).second);
-        }, std::string("argument"));
+        all.emplace_back(
+            [&, i](std::string text) {
+                move_about(i);
+                CHECK_STR(text.c_str(), "argument");
+                std::lock_guard<std::mutex> hold(m);
+                CHECK(ids.insert(std::this_thread::get_id()).second);
+            },
+            std::string("argument"));
     // Alive together, so that the ids must differ.
     for (auto& t : all) CHECK(t.joinable());
     for (auto& t : all) t.join();
@@ -84,7 +87,10 @@ static void stop_tokens() {
                 std::condition_variable_any c;
                 std::unique_lock<std::mutex> hold(m);
                 // Ends only because of the stop request.
-                CHECK(!c.wait(hold, token, [&] { rounds++; return false; }));
+                CHECK(!c.wait(hold, token, [&] {
+                    rounds++;
+                    return false;
+                }));
                 CHECK(token.stop_requested());
                 stopped++;
             });

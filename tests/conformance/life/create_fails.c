@@ -1,5 +1,5 @@
-// pthread_create that cannot succeed says so with the native code, runs nothing, and leaves the process able
-// to make threads.
+// pthread_create that cannot succeed says so with the native code, runs nothing, and leaves the
+// process able to make threads.
 #include "switching.h"
 
 static int ran, fine;
@@ -25,7 +25,8 @@ static void refused(size_t stack, size_t guard, int want) {
 }
 
 int main(void) {
-    refused((size_t)1 << 47, 4096, EAGAIN);  // more than the address space, before any thread exists
+    refused((size_t)1 << 47, 4096,
+            EAGAIN);  // more than the address space, before any thread exists
     join(spawn(runs, NULL));
     for (int i = 0; i < 20; i++) {
         refused((size_t)1 << 47, 4096, EAGAIN);

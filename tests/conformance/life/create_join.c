@@ -1,5 +1,6 @@
 // expect: fibers>=20
-// create, join, detach: results come back, the join-time errors are glibc's, results survive moving.
+// create, join, detach: results come back, the join-time errors are glibc's, results survive
+// moving.
 #include "switching.h"
 
 static int release_it;
@@ -34,7 +35,8 @@ static void* detaches_itself(void* unused) {
 int main(void) {
     long sum = 0;
     pthread_t t[20];
-    for (long i = 0; i < 20; i++) t[i] = spawn(i % 2 ? returns_argument : exits_with_argument, (void*)(i * i));
+    for (long i = 0; i < 20; i++)
+        t[i] = spawn(i % 2 ? returns_argument : exits_with_argument, (void*)(i * i));
     for (int i = 19; i >= 0; i--) {
         long got = (long)join(t[i]);
         CHECK_EQ(got, i * i);
@@ -44,7 +46,8 @@ int main(void) {
     // Circles of joins and second joiners are not tried: glibc 2.36 detects neither.
 
     // Joining through a chain of threads.
-    pthread_t first = spawn(waits, NULL), second = spawn(joins, (void*)first), third = spawn(joins, (void*)second);
+    pthread_t first = spawn(waits, NULL), second = spawn(joins, (void*)first),
+              third = spawn(joins, (void*)second);
     likely_blocked();
     bump(&release_it);
     CHECK_EQ((long)join(third), 125);

@@ -1,5 +1,5 @@
-// 4 MiB of recursion on a default stack (8 MiB by RLIMIT_STACK), in threads and in main, with moves at the bottom:
-// every frame is intact on the way back.
+// 4 MiB of recursion on a default stack (8 MiB by RLIMIT_STACK), in threads and in main, with moves
+// at the bottom: every frame is intact on the way back.
 #include "switching.h"
 
 enum { kFrame = 1024, kDepth = 4 << 10 };

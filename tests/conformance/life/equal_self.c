@@ -1,5 +1,5 @@
-// pthread_self stays the same through moves, handlers and blocking calls, is what create returned, and
-// differs between all threads alive; main's is unchanged by the first thread.
+// pthread_self stays the same through moves, handlers and blocking calls, is what create returned,
+// and differs between all threads alive; main's is unchanged by the first thread.
 #include <signal.h>
 
 #include "switching.h"

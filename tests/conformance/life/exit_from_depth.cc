@@ -1,7 +1,7 @@
 // flags: -Wno-infinite-recursion
-// pthread_exit from many frames down: every C++ destructor on the way runs, in order, catch (...) sees
-// the unwinding and passes it on, thread_local destructors and key destructors follow, and join gets
-// the value.
+// pthread_exit from many frames down: every C++ destructor on the way runs, in order, catch (...)
+// sees the unwinding and passes it on, thread_local destructors and key destructors follow, and
+// join gets the value.
 #include "switching.h"
 
 static int destroyed, rethrown, local_destroyed, key_destroyed, order_errors;
@@ -61,6 +61,7 @@ int main() {
     CHECK_EQ(order_errors, 0);
     CHECK_EQ(local_destroyed, 10);
     CHECK_EQ(key_destroyed, 10);
-    printf("destroyed %d, rethrown %d, locals %d, keys %d\n", destroyed, rethrown, local_destroyed, key_destroyed);
+    printf("destroyed %d, rethrown %d, locals %d, keys %d\n", destroyed, rethrown, local_destroyed,
+           key_destroyed);
     return 0;
 }

@@ -1,6 +1,6 @@
 // exit: 21
-// exit() while threads run, wait, sleep and compute: status, atexit order and stdio flush are right and
-// nothing waits for them.
+// exit() while threads run, wait, sleep and compute: status, atexit order and stdio flush are right
+// and nothing waits for them.
 #include <stdlib.h>
 
 #include "switching.h"

@@ -1,5 +1,5 @@
-// fork from a threaded process: the child has one thread, which can make new ones, exit in order and
-// fork again; pthread_atfork handlers run in their order; the parent's threads go on.
+// fork from a threaded process: the child has one thread, which can make new ones, exit in order
+// and fork again; pthread_atfork handlers run in their order; the parent's threads go on.
 #include <stdlib.h>
 #include <sys/wait.h>
 

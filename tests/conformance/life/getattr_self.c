@@ -1,7 +1,7 @@
 // expect: fibers>=5
-// pthread_getattr_np tells true bounds: a local variable lies inside, the lowest page inside is usable,
-// size and guard are what was asked for, detach state is live; for main and for threads, seen by
-// themselves and by others.
+// pthread_getattr_np tells true bounds: a local variable lies inside, the lowest page inside is
+// usable, size and guard are what was asked for, detach state is live; for main and for threads,
+// seen by themselves and by others.
 #include <sys/resource.h>
 
 #include "switching.h"
@@ -85,7 +85,8 @@ int main(void) {
         CHECK_OK(pthread_attr_setstacksize(&a, wants[i].stack));
         CHECK_OK(pthread_attr_setguardsize(&a, wants[i].guard));
         CHECK_OK(pthread_create(&t[i], i == 3 ? NULL : &a, body, &wants[i]));
-        // glibc takes the guard out of the size; what it then reports is compared by the bounds above.
+        // glibc takes the guard out of the size; what it then reports is compared by the bounds
+        // above.
         CHECK_OK(pthread_attr_destroy(&a));
     }
     wait_for(&ready, 4);

@@ -1,5 +1,5 @@
-// tryjoin, timedjoin, clockjoin: EBUSY and ETIMEDOUT leave the thread joinable, never early, and the
-// result arrives in the end.
+// tryjoin, timedjoin, clockjoin: EBUSY and ETIMEDOUT leave the thread joinable, never early, and
+// the result arrives in the end.
 #include "switching.h"
 
 static int release_it;

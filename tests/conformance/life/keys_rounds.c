@@ -1,7 +1,7 @@
 // expect: fibers>=10
-// Key destructors: they run in rounds while values come back, at most PTHREAD_DESTRUCTOR_ITERATIONS;
-// a deleted key's destructor does not run; NULL values are skipped; a destructor may block and may set
-// other keys. 70 keys reach glibc's second-level blocks.
+// Key destructors: they run in rounds while values come back, at most
+// PTHREAD_DESTRUCTOR_ITERATIONS; a deleted key's destructor does not run; NULL values are skipped;
+// a destructor may block and may set other keys. 70 keys reach glibc's second-level blocks.
 #include <limits.h>
 
 #include "switching.h"
@@ -70,6 +70,7 @@ int main(void) {
     while ((rc = pthread_key_create(&rest[made], NULL)) == 0) made++;
     CHECK_RC(rc, EAGAIN);
     for (int i = 0; i < made; i++) CHECK_OK(pthread_key_delete(rest[i]));
-    printf("plain %d, stubborn %d, chain %d, deleted %d\n", plain_runs, stubborn_runs, chain_runs, deleted_runs);
+    printf("plain %d, stubborn %d, chain %d, deleted %d\n", plain_runs, stubborn_runs, chain_runs,
+           deleted_runs);
     return 0;
 }

@@ -1,5 +1,5 @@
-// pthread_exit in main while others run: its clean-up runs, main can be joined, the process ends with
-// status 0 after the last thread, with atexit handlers and flushed stdio.
+// pthread_exit in main while others run: its clean-up runs, main can be joined, the process ends
+// with status 0 after the last thread, with atexit handlers and flushed stdio.
 #include <stdlib.h>
 
 #include "switching.h"

@@ -1,5 +1,6 @@
 // expect: fibers>=5000
-// 5,000 threads alive at once on small stacks: all start, all are counted while alive, all values right.
+// 5,000 threads alive at once on small stacks: all start, all are counted while alive, all values
+// right.
 #include "switching.h"
 
 enum { kThreads = 5000 };

@@ -1,5 +1,5 @@
-// Thread names belong to the thread: set and read by itself and by others, through pthread and prctl,
-// inherited from the creator, 15 characters at most.
+// Thread names belong to the thread: set and read by itself and by others, through pthread and
+// prctl, inherited from the creator, 15 characters at most.
 #include <sys/prctl.h>
 
 #include "switching.h"

@@ -1,5 +1,5 @@
-// Scheduling calls of a thread about itself and others: policy, priority, affinity, processor number, CPU
-// clocks that count only their own thread's work.
+// Scheduling calls of a thread about itself and others: policy, priority, affinity, processor
+// number, CPU clocks that count only their own thread's work.
 #include "switching.h"
 
 static int ready, release_it, busy_done;

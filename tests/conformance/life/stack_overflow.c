@@ -1,6 +1,7 @@
 // flags: -Wno-clobbered -Wno-infinite-recursion
-// A thread that overflows its stack gets SIGSEGV on its alternate stack, with an address near the lower
-// end of its own stack; the handler leaves by siglongjmp, twice, and the thread ends in order.
+// A thread that overflows its stack gets SIGSEGV on its alternate stack, with an address near the
+// lower end of its own stack; the handler leaves by siglongjmp, twice, and the thread ends in
+// order.
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>

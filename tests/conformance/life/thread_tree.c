@@ -1,6 +1,6 @@
 // expect: fibers>=1000
-// Threads that create threads: a ternary tree of joined ones, and a storm of detached ones that create
-// each other.
+// Threads that create threads: a ternary tree of joined ones, and a storm of detached ones that
+// create each other.
 #include "switching.h"
 
 static int born, storm, storm_ended;

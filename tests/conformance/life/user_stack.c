@@ -1,6 +1,6 @@
 // expect: fibers>=8
-// Stacks that the program brings along: locals lie inside, nothing outside is touched, the memory can be
-// used again and unmapped after join.
+// Stacks that the program brings along: locals lie inside, nothing outside is touched, the memory
+// can be used again and unmapped after join.
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -42,7 +42,8 @@ int main(void) {
         struct area areas[8];
         pthread_t t[8];
         for (int i = 0; i < 8; i++) {
-            areas[i].base = mmap(NULL, kSize + 2 * kMargin, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            areas[i].base = mmap(NULL, kSize + 2 * kMargin, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
             CHECK(areas[i].base != MAP_FAILED);
             areas[i].stack = areas[i].base + kMargin;
             memset(areas[i].base, 0x5a, kMargin);

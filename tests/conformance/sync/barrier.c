@@ -1,6 +1,6 @@
 // expect: fibers>=6
-// Barriers: nobody passes early, exactly one thread per round is the serial one, the count may be one,
-// zero is refused, and the barrier may be destroyed and unmapped as soon as its wait returned.
+// Barriers: nobody passes early, exactly one thread per round is the serial one, the count may be
+// one, zero is refused, and the barrier may be destroyed and unmapped as soon as its wait returned.
 #include <sys/mman.h>
 
 #include "switching.h"

@@ -1,5 +1,6 @@
 // expect: fibers>=8
-// C11 threads: thrd_*, mtx_* of every kind, cnd_*, call_once and tss_*, with the codes of <threads.h>.
+// C11 threads: thrd_*, mtx_* of every kind, cnd_*, call_once and tss_*, with the codes of
+// <threads.h>.
 #include <threads.h>
 
 #include "check.h"
@@ -76,7 +77,8 @@ int main(void) {
     CHECK_EQ(tss_create(&key, on_destroy), thrd_success);
     thrd_t t[kThreads];
     int sum = 0;
-    for (long i = 0; i < kThreads; i++) CHECK_EQ(thrd_create(&t[i], worker, (void*)(i + 1)), thrd_success);
+    for (long i = 0; i < kThreads; i++)
+        CHECK_EQ(thrd_create(&t[i], worker, (void*)(i + 1)), thrd_success);
     for (int i = 0; i < kThreads; i++) {
         int result = 0;
         CHECK(!thrd_equal(thrd_current(), t[i]));

@@ -1,5 +1,6 @@
-// POSIX allows destroying a condition variable as soon as a broadcast has woken everybody, and freeing
-// the mutex once all have left it: here the memory is unmapped at once, so a late touch faults.
+// POSIX allows destroying a condition variable as soon as a broadcast has woken everybody, and
+// freeing the mutex once all have left it: here the memory is unmapped at once, so a late touch
+// faults.
 #include <sys/mman.h>
 
 #include "switching.h"

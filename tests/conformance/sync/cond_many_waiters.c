@@ -1,6 +1,6 @@
 // expect: fibers>=400
-// 400 waiters on one condition: woken one by one, then by a broadcast, some with deadlines that expire
-// in between. Everybody is woken exactly once for each reason.
+// 400 waiters on one condition: woken one by one, then by a broadcast, some with deadlines that
+// expire in between. Everybody is woken exactly once for each reason.
 #include "switching.h"
 
 enum { kWaiters = 400 };
@@ -51,6 +51,7 @@ int main(void) {
     CHECK_OK(pthread_cond_broadcast(&c));
     CHECK_OK(pthread_mutex_unlock(&m));
     for (int i = 0; i < kWaiters; i++) join(t[i]);
-    printf("tickets %d, expired %d, broadcast %d, left over %d\n", got_ticket, expired, broadcast_seen, tickets);
+    printf("tickets %d, expired %d, broadcast %d, left over %d\n", got_ticket, expired,
+           broadcast_seen, tickets);
     return 0;
 }

@@ -1,8 +1,9 @@
-// Waiting with a recursive mutex locked once releases it fully, with an errorcheck mutex the owner is
-// right again after the wait, and waiting with one that is not ours is EPERM.
+// Waiting with a recursive mutex locked once releases it fully, with an errorcheck mutex the owner
+// is right again after the wait, and waiting with one that is not ours is EPERM.
 #include "switching.h"
 
-static pthread_mutex_t rec = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP, chk = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+static pthread_mutex_t rec = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+                       chk = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 static pthread_cond_t c = PTHREAD_COND_INITIALIZER;
 static int turn, switches;
 

@@ -1,6 +1,6 @@
 // expect: fibers>=8
-// Signals and broadcasts, counted: a signal wakes at least one of those who wait, a broadcast all, a
-// signal with nobody waiting is not remembered, and the mutex is held again on return. Static and
+// Signals and broadcasts, counted: a signal wakes at least one of those who wait, a broadcast all,
+// a signal with nobody waiting is not remembered, and the mutex is held again on return. Static and
 // dynamic conditions, every kind of mutex.
 #include "switching.h"
 
@@ -98,7 +98,8 @@ int main(void) {
         pthread_mutexattr_t a;
         CHECK_OK(pthread_mutexattr_init(&a));
         // A trylock by the owner of a recursive mutex succeeds, so that kind has its own program.
-        CHECK_OK(pthread_mutexattr_settype(&a, kind == PTHREAD_MUTEX_RECURSIVE ? PTHREAD_MUTEX_NORMAL : kind));
+        CHECK_OK(pthread_mutexattr_settype(
+            &a, kind == PTHREAD_MUTEX_RECURSIVE ? PTHREAD_MUTEX_NORMAL : kind));
         CHECK_OK(pthread_mutex_init(&g.m, &a));
         CHECK_OK(pthread_cond_init(&g.c, NULL));
         check(&g);

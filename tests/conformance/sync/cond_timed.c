@@ -1,5 +1,5 @@
-// timedwait and clockwait on both clocks and with the clock attribute: never early, the mutex is held
-// on return, bad times are EINVAL, a signal before the deadline is no timeout.
+// timedwait and clockwait on both clocks and with the clock attribute: never early, the mutex is
+// held on return, bad times are EINVAL, a signal before the deadline is no timeout.
 #include "switching.h"
 
 static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
@@ -18,7 +18,9 @@ static int wait_until(int how, const struct timespec* t) {
             return pthread_cond_clockwait(&mono, &m, CLOCK_REALTIME, t);
     }
 }
-static clockid_t clock_of(int how) { return how == 1 || how == 2 ? CLOCK_MONOTONIC : CLOCK_REALTIME; }
+static clockid_t clock_of(int how) {
+    return how == 1 || how == 2 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
+}
 
 static void* signaller(void* how) {
     likely_blocked();

@@ -1,5 +1,5 @@
-// The private futex through syscall(2), as language runtimes use it: EAGAIN, counts of wake, timeouts
-// relative and absolute, bit sets, requeue and cmp_requeue.
+// The private futex through syscall(2), as language runtimes use it: EAGAIN, counts of wake,
+// timeouts relative and absolute, bit sets, requeue and cmp_requeue.
 #include <linux/futex.h>
 #include <sys/syscall.h>
 
@@ -26,7 +26,8 @@ static void* waits(void* bits) {
 static void wake_exactly(int* word, int n, int bits) {
     int done = 0;
     while (done < n) {
-        long rc = bits ? futex(word, FUTEX_WAKE_BITSET_PRIVATE, n - done, NULL, NULL, bits) : wake(word, n - done);
+        long rc = bits ? futex(word, FUTEX_WAKE_BITSET_PRIVATE, n - done, NULL, NULL, bits)
+                       : wake(word, n - done);
         CHECK(rc >= 0 && rc <= n - done);
         done += (int)rc;
         if (rc == 0) usleep(200);
@@ -49,7 +50,8 @@ int main(void) {
     CHECK_ERRNO(futex(&a, FUTEX_WAIT_BITSET_PRIVATE, 0, &until, NULL, -1), ETIMEDOUT);
     CHECK(time_reached(CLOCK_MONOTONIC, until));
     until = clock_after(CLOCK_REALTIME, 10);
-    CHECK_ERRNO(futex(&a, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME, 0, &until, NULL, -1), ETIMEDOUT);
+    CHECK_ERRNO(futex(&a, FUTEX_WAIT_BITSET_PRIVATE | FUTEX_CLOCK_REALTIME, 0, &until, NULL, -1),
+                ETIMEDOUT);
     CHECK(time_reached(CLOCK_REALTIME, until));
 
     pthread_t t[8];
@@ -82,7 +84,8 @@ int main(void) {
     wake_exactly(&a, 2, 0);
     int moved = 0;
     while (moved < 4) {
-        long rc = futex(&a, moved % 2 ? FUTEX_REQUEUE_PRIVATE : FUTEX_CMP_REQUEUE_PRIVATE, 0, (void*)(4L - moved), &b, 0);
+        long rc = futex(&a, moved % 2 ? FUTEX_REQUEUE_PRIVATE : FUTEX_CMP_REQUEUE_PRIVATE, 0,
+                        (void*)(4L - moved), &b, 0);
         CHECK(rc >= 0);
         moved += (int)rc;
         if (rc == 0) usleep(200);

@@ -1,6 +1,6 @@
 // expect: fibers>=8
-// A mutex and an event built on the raw futex, the way runtimes without libc locks do: exclusion under
-// contention, and no wake-up lost between the check of the word and the wait.
+// A mutex and an event built on the raw futex, the way runtimes without libc locks do: exclusion
+// under contention, and no wake-up lost between the check of the word and the wait.
 #include <linux/futex.h>
 #include <sys/syscall.h>
 

@@ -41,7 +41,8 @@ int main(void) {
                     pthread_mutex_t m;
                     int rc = pthread_mutex_init(&m, &a);
                     // Printed: which combinations the C library accepts is part of the contract.
-                    printf("%d%d%d%d %s\n", type, shared, protocol, robust, rc ? strerrorname_np(rc) : "ok");
+                    printf("%d%d%d%d %s\n", type, shared, protocol, robust,
+                           rc ? strerrorname_np(rc) : "ok");
                     if (rc == 0) CHECK_OK(pthread_mutex_destroy(&m));
                 }
     CHECK_OK(pthread_mutexattr_destroy(&a));
@@ -51,8 +52,8 @@ int main(void) {
     CHECK_RC(pthread_mutex_setprioceiling(&plain, 5, &v), EINVAL);
     CHECK_RC(pthread_mutex_consistent(&plain), EINVAL);
 
-    // A ceiling mutex: locking needs the right to SCHED_FIFO; without it EPERM, both are the answer of
-    // the system and must be the same with and without threads around.
+    // A ceiling mutex: locking needs the right to SCHED_FIFO; without it EPERM, both are the answer
+    // of the system and must be the same with and without threads around.
     pthread_mutex_t ceiling;
     CHECK_OK(pthread_mutexattr_init(&a));
     CHECK_OK(pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_PROTECT));

@@ -4,10 +4,11 @@
 
 #include "switching.h"
 
-static pthread_mutex_t locked[4] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
-                                    PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP,
-                                    PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP};
-static pthread_rwlock_t read_held = PTHREAD_RWLOCK_INITIALIZER, write_held = PTHREAD_RWLOCK_INITIALIZER;
+static pthread_mutex_t locked[4] = {
+    PTHREAD_MUTEX_INITIALIZER, PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+    PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP, PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP};
+static pthread_rwlock_t read_held = PTHREAD_RWLOCK_INITIALIZER,
+                        write_held = PTHREAD_RWLOCK_INITIALIZER;
 static sem_t sem;
 static int ready, got;
 

@@ -1,5 +1,6 @@
-// Priority-ceiling mutexes: locking raises the scheduling class, which the system allows or not; the answer
-// is printed and must not depend on there being threads. Where it is allowed, exclusion is checked.
+// Priority-ceiling mutexes: locking raises the scheduling class, which the system allows or not;
+// the answer is printed and must not depend on there being threads. Where it is allowed, exclusion
+// is checked.
 #include "switching.h"
 
 static pthread_mutex_t m;

@@ -46,8 +46,8 @@ static void* worker(void* argument) {
 }
 
 int main(void) {
-    static const int kinds[] = {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE, PTHREAD_MUTEX_ERRORCHECK,
-                                PTHREAD_MUTEX_ADAPTIVE_NP};
+    static const int kinds[] = {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE,
+                                PTHREAD_MUTEX_ERRORCHECK, PTHREAD_MUTEX_ADAPTIVE_NP};
     for (unsigned k = 0; k < 4; k++) {
         struct shared s = {.kind = kinds[k]};
         pthread_mutexattr_t a;

@@ -1,5 +1,5 @@
-// A mutex in a heap object is destroyed and its memory unmapped by the next owner right after it got
-// the lock: the former owner's unlock must not touch the object again, or it faults.
+// A mutex in a heap object is destroyed and its memory unmapped by the next owner right after it
+// got the lock: the former owner's unlock must not touch the object again, or it faults.
 #include <sys/mman.h>
 
 #include "switching.h"
@@ -31,7 +31,8 @@ static void* other(void* o) {
 
 int main(void) {
     for (int i = 0; i < kRounds; i++) {
-        struct object* o = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        struct object* o =
+            mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         CHECK(o != MAP_FAILED);
         pthread_mutexattr_t a;
         CHECK_OK(pthread_mutexattr_init(&a));

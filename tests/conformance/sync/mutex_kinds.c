@@ -22,7 +22,8 @@ static void check_kind(pthread_mutex_t* m, int kind, const char* name) {
     move_about(4);
     CHECK_EQ(other_tries(m), EBUSY);
     if (kind == PTHREAD_MUTEX_RECURSIVE) {
-        for (int i = 0; i < 5; i++) CHECK_OK(i % 2 ? pthread_mutex_lock(m) : pthread_mutex_trylock(m));
+        for (int i = 0; i < 5; i++)
+            CHECK_OK(i % 2 ? pthread_mutex_lock(m) : pthread_mutex_trylock(m));
         CHECK_EQ((long)join(spawn(unlock_it, m)), EPERM);
         for (int i = 0; i < 5; i++) {
             CHECK_OK(pthread_mutex_unlock(m));
@@ -60,8 +61,9 @@ int main(void) {
     check_kind(&recursive, PTHREAD_MUTEX_RECURSIVE, "static recursive");
     check_kind(&errorcheck, PTHREAD_MUTEX_ERRORCHECK, "static errorcheck");
     check_kind(&adaptive, PTHREAD_MUTEX_ADAPTIVE_NP, "static adaptive");
-    static const int kinds[] = {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE, PTHREAD_MUTEX_ERRORCHECK,
-                                PTHREAD_MUTEX_ADAPTIVE_NP, PTHREAD_MUTEX_DEFAULT};
+    static const int kinds[] = {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE,
+                                PTHREAD_MUTEX_ERRORCHECK, PTHREAD_MUTEX_ADAPTIVE_NP,
+                                PTHREAD_MUTEX_DEFAULT};
     for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         pthread_mutexattr_t a;
         CHECK_OK(pthread_mutexattr_init(&a));

@@ -40,7 +40,8 @@ static void* release_soon(void* unused) {
 }
 
 int main(void) {
-    static const int kinds[] = {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE, PTHREAD_MUTEX_ERRORCHECK};
+    static const int kinds[] = {PTHREAD_MUTEX_NORMAL, PTHREAD_MUTEX_RECURSIVE,
+                                PTHREAD_MUTEX_ERRORCHECK};
     for (int k = 0; k < 3; k++) {
         pthread_mutexattr_t a;
         CHECK_OK(pthread_mutexattr_init(&a));

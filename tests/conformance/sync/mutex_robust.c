@@ -1,5 +1,5 @@
-// Private robust mutexes: an owner that ends (by return, by pthread_exit, with several held) makes the
-// next lock answer EOWNERDEAD; consistent repairs, its absence makes ENOTRECOVERABLE for good.
+// Private robust mutexes: an owner that ends (by return, by pthread_exit, with several held) makes
+// the next lock answer EOWNERDEAD; consistent repairs, its absence makes ENOTRECOVERABLE for good.
 #include "switching.h"
 
 static pthread_mutex_t m[4];

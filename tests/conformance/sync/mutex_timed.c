@@ -1,5 +1,5 @@
-// timedlock and clocklock: ETIMEDOUT not before the deadline, EINVAL for a bad time, success when the
-// owner lets go in time, and no look at the time when the mutex is free.
+// timedlock and clocklock: ETIMEDOUT not before the deadline, EINVAL for a bad time, success when
+// the owner lets go in time, and no look at the time when the mutex is free.
 #include "switching.h"
 
 static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;

@@ -1,6 +1,6 @@
 // expect: fibers>=16
-// pthread_once: many callers, one run, nobody returns before it is done, also when the routine blocks;
-// a routine ended by cancellation or pthread_exit is run again by the next caller.
+// pthread_once: many callers, one run, nobody returns before it is done, also when the routine
+// blocks; a routine ended by cancellation or pthread_exit is run again by the next caller.
 #include "switching.h"
 
 enum { kThreads = 16, kOnces = 50 };

@@ -1,6 +1,6 @@
 // expect: fibers>=20
-// Hand-overs in a ring: 20 threads each need two of 20 mutexes, in an order that cannot deadlock, and
-// eat a fixed number of times; a lost wake-up leaves the ring standing.
+// Hand-overs in a ring: 20 threads each need two of 20 mutexes, in an order that cannot deadlock,
+// and eat a fixed number of times; a lost wake-up leaves the ring standing.
 #include "switching.h"
 
 enum { kSeats = 20, kMeals = 500 };

@@ -1,5 +1,5 @@
-// Two threads pass a turn through mutex and condition, another pair through two mutexes-by-semaphore,
-// another through a pipe: 5,000 strict alternations each.
+// Two threads pass a turn through mutex and condition, another pair through two
+// mutexes-by-semaphore, another through a pipe: 5,000 strict alternations each.
 #include <semaphore.h>
 
 #include "switching.h"

@@ -6,9 +6,7 @@
 enum { kProducers = 6, kConsumers = 6, kItems = 4000, kSlots = 4 };
 static pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t not_full = PTHREAD_COND_INITIALIZER, not_empty = PTHREAD_COND_INITIALIZER;
-static struct {
-    int producer, number;
-} slot[kSlots];
+static struct { int producer, number; } slot[kSlots];
 static unsigned head, tail;
 static int finished, last[kProducers];
 static long received, sum;
@@ -36,7 +34,8 @@ static void* consume(void* n) {
     for (;;) {
         while (tail == head && finished < kProducers) {
             struct timespec far = clock_after(CLOCK_REALTIME, 600000);
-            CHECK_OK((long)n % 2 ? pthread_cond_timedwait(&not_empty, &m, &far) : pthread_cond_wait(&not_empty, &m));
+            CHECK_OK((long)n % 2 ? pthread_cond_timedwait(&not_empty, &m, &far)
+                                 : pthread_cond_wait(&not_empty, &m));
         }
         if (tail == head) break;
         int p = slot[head % kSlots].producer, i = slot[head % kSlots].number;

@@ -1,5 +1,5 @@
-// Every rwlock call, with what a second thread sees while the first reads or writes, the error codes,
-// and the three preferences.
+// Every rwlock call, with what a second thread sees while the first reads or writes, the error
+// codes, and the three preferences.
 #include "switching.h"
 
 static pthread_rwlock_t fixed = PTHREAD_RWLOCK_INITIALIZER,
@@ -18,7 +18,8 @@ static void* tries_write(void* l) {
 static long other(void* (*f)(void*), pthread_rwlock_t* l) { return (long)join(spawn(f, l)); }
 
 static int timed(pthread_rwlock_t* l, int write, int how, const struct timespec* t) {
-    if (how == 0) return write ? pthread_rwlock_timedwrlock(l, t) : pthread_rwlock_timedrdlock(l, t);
+    if (how == 0)
+        return write ? pthread_rwlock_timedwrlock(l, t) : pthread_rwlock_timedrdlock(l, t);
     clockid_t c = how == 1 ? CLOCK_REALTIME : CLOCK_MONOTONIC;
     return write ? pthread_rwlock_clockwrlock(l, c, t) : pthread_rwlock_clockrdlock(l, c, t);
 }
@@ -29,7 +30,8 @@ static void* times_out(void* argument) {
     if (reads_ok) CHECK_OK(pthread_rwlock_unlock(l));
     for (int how = 0; how < 3; how++) {
         clockid_t c = how == 2 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
-        struct timespec t = clock_after(c, 10), bad = t, far = clock_after(c, 600000), past = {-1, 0};
+        struct timespec t = clock_after(c, 10), bad = t, far = clock_after(c, 600000),
+                        past = {-1, 0};
         CHECK_RC(timed(l, 1, how, &t), ETIMEDOUT);
         CHECK(time_reached(c, t));
         CHECK_RC(timed(l, 1, how, &past), ETIMEDOUT);
@@ -89,7 +91,8 @@ int main(void) {
     CHECK_EQ(v, PTHREAD_RWLOCK_DEFAULT_NP);
     CHECK_RC(pthread_rwlockattr_setkind_np(&a, 9), EINVAL);
     CHECK_RC(pthread_rwlockattr_setpshared(&a, 9), EINVAL);
-    for (int kind = PTHREAD_RWLOCK_PREFER_READER_NP; kind <= PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP; kind++) {
+    for (int kind = PTHREAD_RWLOCK_PREFER_READER_NP;
+         kind <= PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP; kind++) {
         CHECK_OK(pthread_rwlockattr_setkind_np(&a, kind));
         CHECK_OK(pthread_rwlockattr_getkind_np(&a, &v));
         CHECK_EQ(v, kind);

@@ -1,6 +1,6 @@
 // expect: fibers>=8
-// Readers and writers of each preference: a reader never sees a half-made update, readers do overlap,
-// nobody starves for ever.
+// Readers and writers of each preference: a reader never sees a half-made update, readers do
+// overlap, nobody starves for ever.
 #include "switching.h"
 
 enum { kReaders = 6, kWriters = 2, kRounds = 1200 };

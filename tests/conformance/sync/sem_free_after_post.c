@@ -1,5 +1,5 @@
-// A semaphore on a page of its own is destroyed and unmapped by the waiter as soon as its wait returned: the
-// post that woke it must not touch it any more.
+// A semaphore on a page of its own is destroyed and unmapped by the waiter as soon as its wait
+// returned: the post that woke it must not touch it any more.
 #include <semaphore.h>
 #include <sys/mman.h>
 

@@ -26,7 +26,8 @@ int main(void) {
     CHECK(sem_open(name, 0) == SEM_FAILED && errno == ENOENT);
     CHECK(sem_open("/a/b", O_CREAT, 0600, 0) == SEM_FAILED && errno == EINVAL);
     a = sem_open(name, O_CREAT | O_EXCL, 0600, 3);
-    if (a == SEM_FAILED && (errno == EACCES || errno == ENOENT || errno == ENOSYS)) SKIP("no /dev/shm");
+    if (a == SEM_FAILED && (errno == EACCES || errno == ENOENT || errno == ENOSYS))
+        SKIP("no /dev/shm");
     CHECK(a != SEM_FAILED);
     CHECK(sem_open(name, O_CREAT | O_EXCL, 0600, 3) == SEM_FAILED && errno == EEXIST);
     sem_t* same = sem_open(name, 0);

@@ -1,5 +1,5 @@
-// Process-shared mutex, condition, rwlock, barrier, semaphore and spin lock between a parent and a child
-// forked before either has made a thread (pthread_create follows in run_process).
+// Process-shared mutex, condition, rwlock, barrier, semaphore and spin lock between a parent and a
+// child forked before either has made a thread (pthread_create follows in run_process).
 #include "shared_objects.inc"
 
 int main(void) {

@@ -1,5 +1,6 @@
-// The same objects, but the process forks while other threads run and wait, and once more from a thread
-// that is not main: parent and child then have threads with equal ids only if somebody made them up.
+// The same objects, but the process forks while other threads run and wait, and once more from a
+// thread that is not main: parent and child then have threads with equal ids only if somebody made
+// them up.
 #include "shared_objects.inc"
 
 static int stop, spins;

@@ -1,5 +1,5 @@
-// Process-shared priority-inheriting mutexes, plain and robust, fought over by threads of a parent and a
-// forked child; the kernel knows the owner by its real thread id.
+// Process-shared priority-inheriting mutexes, plain and robust, fought over by threads of a parent
+// and a forked child; the kernel knows the owner by its real thread id.
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>

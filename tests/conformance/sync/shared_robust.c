@@ -62,7 +62,8 @@ int main(void) {
         int status;
         CHECK_EQ(waitpid(child, &status, 0), child);
         CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-        for (int i = 0; i < 2; i++) dead += round >= 2 ? (long)join(w[i]) : (long)waits_for_dead(&s->m[i]);
+        for (int i = 0; i < 2; i++)
+            dead += round >= 2 ? (long)join(w[i]) : (long)waits_for_dead(&s->m[i]);
         for (int i = 0; i < 2; i++) {
             CHECK_OK(pthread_mutex_lock(&s->m[i]));
             CHECK_OK(pthread_mutex_unlock(&s->m[i]));

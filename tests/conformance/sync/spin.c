@@ -1,5 +1,5 @@
-// Spin locks: exclusion with more threads than processors and owners that yield inside, trylock EBUSY
-// also for the owner.
+// Spin locks: exclusion with more threads than processors and owners that yield inside, trylock
+// EBUSY also for the owner.
 #include "switching.h"
 
 enum { kThreads = 6, kRounds = 2000 };

@@ -1,5 +1,6 @@
 // flags: -ftls-model=initial-exec
-// A library with initial-exec TLS: the loader must fill the static TLS block of every thread that exists.
+// A library with initial-exec TLS: the loader must fill the static TLS block of every thread that
+// exists.
 static __thread long value = 42;
 static __thread int second = 7;
 
