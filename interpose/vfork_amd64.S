@@ -8,7 +8,7 @@
     .type   pf_vfork, @function
 pf_vfork:
     .cfi_startproc
-    movq    t_current_offset(%rip), %rcx
+    movq    _ZN6pfiber9t_currentE@gottpoff(%rip), %rcx
     movq    %fs:(%rcx), %r8             // the fiber, or null
     movq    $0, %fs:(%rcx)
     popq    %rdi
@@ -21,7 +21,7 @@ pf_vfork:
     .cfi_rel_offset %rip, 0
     testq   %rax, %rax
     jz      1f                          // the child stays nobody
-    movq    t_current_offset(%rip), %rcx
+    movq    _ZN6pfiber9t_currentE@gottpoff(%rip), %rcx
     movq    %r8, %fs:(%rcx)
     cmpq    $-4095, %rax
     jae     2f
@@ -32,8 +32,4 @@ pf_vfork:
     .cfi_endproc
     .size   pf_vfork, .-pf_vfork
 
-    .section .data.rel.ro, "aw", @progbits
-    .balign 8
-t_current_offset:
-    .quad   _ZN6pfiber9t_currentE@tpoff
     .section .note.GNU-stack,"",@progbits
