@@ -39,7 +39,7 @@ struct Scheduler {
     Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
     Platform::Atomic<uint32_t> monitor_asleep{0};
     Platform::Atomic<uint32_t> monitor_word{0};
-    Platform::Atomic<uint32_t> signals_waiting{0};  // the monitor is to dispatch them
+    Platform::Atomic<uint32_t> requests{0};  // MonitorRequest bits
 
     Lock registry_lock;
     Fiber registry;  // head of the ring all_next/all_prev

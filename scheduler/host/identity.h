@@ -51,9 +51,6 @@ void identity_create_bare(uintptr_t tp);
 // Call once on the fiber itself before user code: ctype tables and resolver pointer.
 void identity_enter();
 
-// The module list for identity_recycle() is stale (after dlopen or dlclose).
-void identity_modules_changed();
-
 // The calling kernel thread and all later ones stay unregistered from rseq: a fiber that forks
 // would crash its child otherwise, and a migrating fiber would see a stale cpu number.
 void identity_disable_rseq();
