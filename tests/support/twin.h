@@ -25,6 +25,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __cplusplus
+#include <initializer_list>
+#endif
 #include "check.h"
 
 #define TWIN static inline __attribute__((unused))
