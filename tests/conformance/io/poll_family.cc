@@ -110,14 +110,16 @@ int main() {
         printf("%s ok\n", c.name);
     }
     // Several kinds of answers in one call.
-    int gone = dup(fds[0]), p2[2];
-    close(gone);
+    int p2[2];
     CHECK(pipe(p2) == 0);
+    int gone = dup(fds[0]);
+    close(gone);
     pollfd p[5] = {{gone, POLLIN, 0},
                    {fds[1], POLLOUT, 0},
                    {-1, POLLIN, 9},
                    {fds[0], POLLIN, 0},
                    {p2[0], POLLIN, 0}};
+    CHECK(gone > p2[1]);
     close(p2[1]);
     CHECK(poll(p, 5, -1) == 3);
     CHECK(p[0].revents == POLLNVAL && p[1].revents == POLLOUT && p[2].revents == 0);
