@@ -73,7 +73,7 @@ static void *in_thread(void *arg) {
     CHECK(last.si_signo == SIGSEGV && last.si_code == SEGV_MAPERR && last.si_addr == (void *)16);
     set(SIGFPE, fault, 0);
     volatile int zero = 0;
-    if (sigsetjmp(back, 1) == 0) zero = 1 / zero;
+    if (sigsetjmp(back, 1) == 0) zero = 100 / zero;
     CHECK(last.si_signo == SIGFPE && last.si_code == FPE_INTDIV);
     signal(SIGSEGV, SIG_DFL);
     return NULL;
