@@ -14,6 +14,7 @@ int main(void) {
     r.rlim_cur = r.rlim_max < 1024 ? r.rlim_max : 1024;
     CHECK(setrlimit(RLIMIT_NOFILE, &r) == 0);
     int top = (int)r.rlim_cur, fds[4][2];
+    for (int fd = 3; fd < top; fd++) close(fd);  // whatever this program was started with
     pthread_t t[4];
     for (int i = 0; i < 4; i++) {
         unix_pair(fds[i]);

@@ -1,5 +1,5 @@
 // SCM_RIGHTS: descriptors sent over an AF_UNIX stream while threads wait on both ends; the received ones block
-// and work, a read never runs over the message that carries one, SCM_CREDENTIALS name this process.
+// and work, a receive never runs over the message that carries one, SCM_CREDENTIALS name this process.
 // expect: fibers>=20 native_fallbacks=0
 #include "../../support/twin.h"
 
@@ -19,15 +19,18 @@ static void send_fd(int over, int fd, char tag) {
     CHECK(sendmsg(over, &m, 0) == 1);
 }
 
-static int receive_fd(int over, char *tag) {
-    iovec v = {tag, 1};
+static ssize_t last_length;
+
+static int receive_fd(int over, char *tag, size_t size = 1) {
+    iovec v = {tag, size};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
     msghdr m = {};
     m.msg_iov = &v;
     m.msg_iovlen = 1;
     m.msg_control = control;
     m.msg_controllen = sizeof control;
-    CHECK(recvmsg(over, &m, MSG_CMSG_CLOEXEC) == 1);
+    last_length = recvmsg(over, &m, MSG_CMSG_CLOEXEC);
+    CHECK(last_length > 0);
     cmsghdr *c = CMSG_FIRSTHDR(&m);
     CHECK(c && c->cmsg_type == SCM_RIGHTS && (m.msg_flags & MSG_CTRUNC) == 0);
     int fd;
@@ -72,15 +75,15 @@ int main() {
         close(ends[i]);
         finish(servers[i]);
     }
-    // Data before, with and after a descriptor: reads stop at the message that carries it.
+    // Data before, with and after a descriptor: a receive ends with the message that carries it, although
+    // more is queued.
     put(channel[1], "before", 6);
     send_fd(channel[1], 0, '*');
     put(channel[1], "after", 5);
     char b[32];
-    CHECK(read(channel[0], b, sizeof b) == 6);
-    char tag;
-    close(receive_fd(channel[0], &tag));
-    CHECK(tag == '*' && read(channel[0], b, sizeof b) == 5);
+    close(receive_fd(channel[0], b, sizeof b));
+    CHECK(last_length == 7 && memcmp(b, "before*", 7) == 0);
+    CHECK(read(channel[0], b, sizeof b) == 5 && memcmp(b, "after", 5) == 0);
     int on = 1;
     CHECK(setsockopt(channel[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) == 0);
     put(channel[1], "c", 1);
