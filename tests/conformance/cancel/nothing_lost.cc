@@ -1,6 +1,7 @@
-// Cancellation races with completion: a byte, a semaphore unit, a connection or a datagram either reaches the thread or
-// stays for the next one; over many rounds nothing is lost and nothing comes twice.
-// expect: fibers>=600 native_fallbacks=0
+// Cancellation and completion: a byte, a semaphore unit or a datagram that comes after a thread was cancelled stays for
+// the next one, what came before reached the thread.  When both come at once, nothing comes twice; glibc up to 2.40
+// may lose it (its cancellation signal can arrive between the system call's end and the return).
+// expect: fibers>=800 native_fallbacks=0
 // limit: 30
 #include "../../support/twin.h"
 #include <atomic>
@@ -30,9 +31,24 @@ static void *takes(void *) {
 }
 
 static void run(const char *name, void *(*body)(void *), void (*give)(), int (*left)()) {
+    int stayed = 0, reached = 0;
+    for (int i = 0; i < 50; i++) {
+        got = 0;
+        pthread_t t = start(body, nullptr);
+        if (i % 4 == 0) nap(1);
+        CHECK(pthread_cancel(t) == 0);
+        CHECK(finish(t) == PTHREAD_CANCELED);
+        give();
+        stayed += left() == 1 && got == 0;
+        t = start(body, nullptr);
+        give();
+        while (got == 0) nap(0);
+        CHECK(pthread_cancel(t) == 0);
+        reached += finish(t) == nullptr && left() == 0 && got == 1;
+    }
     got = 0;
-    int given = 0, cancelled = 0, returned = 0;
-    for (int i = 0; i < 200; i++) {
+    int cancelled = 0, returned = 0;
+    for (int i = 0; i < 100; i++) {
         pthread_t t = start(body, nullptr);
         if (i % 4 == 0) nap(1);
         if (i % 2) {
@@ -42,15 +58,14 @@ static void run(const char *name, void *(*body)(void *), void (*give)(), int (*l
             pthread_cancel(t);
             give();
         }
-        given++;
         void *result = finish(t);
         cancelled += result == PTHREAD_CANCELED;
         returned += result == nullptr;
     }
-    int rest = left();
-    CHECK(cancelled + returned == 200 && got == returned);
-    CHECK(got + rest == given);
-    printf("%s: nothing lost in 200 rounds\n", name);
+    CHECK(cancelled + returned == 100 && got == returned);
+    CHECK(got + left() <= 100);
+    printf("%s: %d stayed, %d reached\n", name, stayed, reached);
+    CHECK(stayed == 50 && reached == 50);
 }
 
 int main() {
@@ -60,8 +75,8 @@ int main() {
         char c[256];
         ssize_t n = 0;
         int sum = 0;
-        fcntl(fds[0], F_SETFL, O_NONBLOCK);
-        while ((n = read(fds[0], c, sizeof c)) > 0) sum += (int)n;
+        pollfd p = {fds[0], POLLIN, 0};
+        while (poll(&p, 1, 0) == 1 && (n = read(fds[0], c, sizeof c)) > 0) sum += (int)n;
         return sum;
     };
     CHECK(pipe(fds) == 0);
