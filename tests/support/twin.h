@@ -58,25 +58,25 @@ TWIN struct timespec after_ms(clockid_t clock, int ms) {
     return t;
 }
 
-TWIN pthread_t start(void *(*body)(void *), void *arg) {
+TWIN pthread_t start(void* (*body)(void*), void* arg) {
     pthread_t t;
     CHECK((errno = pthread_create(&t, NULL, body, arg)) == 0);
     return t;
 }
 
-TWIN void *finish(pthread_t t) {
-    void *result = NULL;
+TWIN void* finish(pthread_t t) {
+    void* result = NULL;
     CHECK((errno = pthread_join(t, &result)) == 0);
     return result;
 }
 
-TWIN void wait_sem(sem_t *s) {
+TWIN void wait_sem(sem_t* s) {
     while (sem_wait(s) == -1) CHECK(errno == EINTR);
 }
 
 // The whole buffer or a failed check; the caller knows that the other side will take or send it.
-TWIN void put(int fd, const void *data, size_t size) {
-    const char *p = (const char *)data;
+TWIN void put(int fd, const void* data, size_t size) {
+    const char* p = (const char*)data;
     while (size) {
         ssize_t n = write(fd, p, size);
         if (n == -1 && errno == EINTR) continue;
@@ -87,8 +87,8 @@ TWIN void put(int fd, const void *data, size_t size) {
 }
 
 // Returns the bytes read: less than size only at end of file.
-TWIN size_t take(int fd, void *data, size_t size) {
-    char *p = (char *)data;
+TWIN size_t take(int fd, void* data, size_t size) {
+    char* p = (char*)data;
     size_t got = 0;
     while (got < size) {
         ssize_t n = read(fd, p + got, size - got);
@@ -112,7 +112,7 @@ TWIN struct sockaddr_in loopback(int port) {
 TWIN int port_of(int fd) {
     struct sockaddr_in a;
     socklen_t size = sizeof a;
-    CHECK(getsockname(fd, (struct sockaddr *)&a, &size) == 0);
+    CHECK(getsockname(fd, (struct sockaddr*)&a, &size) == 0);
     return ntohs(a.sin_port);
 }
 
@@ -121,7 +121,7 @@ TWIN int tcp_listen(int backlog) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(fd >= 0);
     struct sockaddr_in a = loopback(0);
-    CHECK(bind(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    CHECK(bind(fd, (struct sockaddr*)&a, sizeof a) == 0);
     CHECK(listen(fd, backlog) == 0);
     return fd;
 }
@@ -130,7 +130,7 @@ TWIN int tcp_connect(int port) {
     int fd = socket(AF_INET, SOCK_STREAM, 0);
     CHECK(fd >= 0);
     struct sockaddr_in a = loopback(port);
-    CHECK(connect(fd, (struct sockaddr *)&a, sizeof a) == 0);
+    CHECK(connect(fd, (struct sockaddr*)&a, sizeof a) == 0);
     return fd;
 }
 
@@ -145,7 +145,7 @@ TWIN void tcp_pair(int fds[2]) {
 TWIN void unix_pair(int fds[2]) { CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds) == 0); }
 
 // An address in the abstract namespace, unique per process and name.
-TWIN socklen_t unix_name(struct sockaddr_un *a, const char *name) {
+TWIN socklen_t unix_name(struct sockaddr_un* a, const char* name) {
     memset(a, 0, sizeof *a);
     a->sun_family = AF_UNIX;
     int n = snprintf(a->sun_path + 1, sizeof a->sun_path - 1, "pfiber-twin-%d-%s", getpid(), name);
@@ -162,10 +162,12 @@ TWIN int reap(pid_t pid) {
 }
 
 // A child whose body returned this code through _exit.
-TWIN int exited_with(int status, int code) { return WIFEXITED(status) && WEXITSTATUS(status) == code; }
+TWIN int exited_with(int status, int code) {
+    return WIFEXITED(status) && WEXITSTATUS(status) == code;
+}
 
 // One end of a ping-pong: answers every byte with its successor until end of file.
-TWIN void *twin_ponger(void *arg) {
+TWIN void* twin_ponger(void* arg) {
     int fd = (int)(intptr_t)arg;
     unsigned char c;
     while (take(fd, &c, 1) == 1) {
@@ -183,7 +185,7 @@ TWIN int pingpong(int pairs, int rounds) {
     CHECK(pairs <= 64);
     for (int i = 0; i < pairs; i++) {
         unix_pair(fds[i]);
-        t[i] = start(twin_ponger, (void *)(intptr_t)fds[i][1]);
+        t[i] = start(twin_ponger, (void*)(intptr_t)fds[i][1]);
     }
     for (int r = 0; r < rounds; r++) {
         for (int i = 0; i < pairs; i++) {

@@ -7,11 +7,11 @@ static sem_t running;
 static volatile int cleaned, let_go;
 static volatile unsigned long spins;
 
-static void cleanup(void *arg) {
+static void cleanup(void* arg) {
     (void)arg;
     cleaned++;
 }
-static void *spin_async(void *arg) {
+static void* spin_async(void* arg) {
     pthread_cleanup_push(cleanup, NULL);
     int old = -1;
     CHECK(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old) == 0 && old == 0);
@@ -20,7 +20,7 @@ static void *spin_async(void *arg) {
     pthread_cleanup_pop(0);
     return arg;
 }
-static void *spin_deferred(void *arg) {
+static void* spin_deferred(void* arg) {
     pthread_cleanup_push(cleanup, NULL);
     sem_post(&running);
     while (!let_go) spins++;
@@ -29,7 +29,7 @@ static void *spin_deferred(void *arg) {
     return arg;
 }
 // A request that came while disabled acts when asynchronous cancellation is switched on.
-static void *switched_on(void *arg) {
+static void* switched_on(void* arg) {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_cancel(pthread_self());
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);

@@ -1,7 +1,6 @@
-// Deferred cancellation reaches a thread that waits in any of these calls: its clean-up handler runs in
-// it, join returns PTHREAD_CANCELED.  The same holds when the request comes before the call.
-// expect: fibers>=50 native_fallbacks=0
-// limit: 30
+// Deferred cancellation reaches a thread that waits in any of these calls: its clean-up handler
+// runs in it, join returns PTHREAD_CANCELED.  The same holds when the request comes before the
+// call. expect: fibers>=50 native_fallbacks=0 limit: 30
 #include "../../support/twin.h"
 #include <mqueue.h>
 #include <sys/epoll.h>
@@ -19,7 +18,7 @@ static __thread int own;
 static int cleaned;
 
 struct Call {
-    const char *name;
+    const char* name;
     void (*wait)();
 };
 static const Call calls[] = {
@@ -93,17 +92,17 @@ static const Call calls[] = {
     {"msgrcv", [] { msgrcv(queue_id, buffer, 8, 0, 0); }},
 };
 
-static void on_cancel(void *arg) {
+static void on_cancel(void* arg) {
     own++;
     cleaned += (intptr_t)arg;
 }
 
-static const Call *current;
+static const Call* current;
 static bool before;
 static sem_t requested;
 
-static void *body(void *) {
-    pthread_cleanup_push(on_cancel, (void *)1);
+static void* body(void*) {
+    pthread_cleanup_push(on_cancel, (void*)1);
     sem_post(&entered);
     if (before) {
         // With cancellation disabled the request waits for the call.
@@ -117,7 +116,7 @@ static void *body(void *) {
     return nullptr;
 }
 
-static void *forever_body(void *) {
+static void* forever_body(void*) {
     wait_sem(&never);
     return nullptr;
 }
@@ -148,7 +147,7 @@ int main() {
     CHECK((queue_id = msgget(IPC_PRIVATE, 0600)) >= 0);
     forever = start(forever_body, nullptr);
     int right = 0;
-    for (const Call &c : calls) {
+    for (const Call& c : calls) {
         current = &c;
         for (int pass = 0; pass < 2; pass++) {
             before = pass == 1;

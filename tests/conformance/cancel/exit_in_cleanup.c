@@ -1,8 +1,7 @@
-// pthread_exit inside a clean-up handler changes the value that join gets; the outer handlers and the key
-// destructors still run, each once; destructors that set values again get further rounds.
-// Needs unwind tables: with the setjmp form of the push macro glibc calls the inner handler for ever.
-// flags: -fexceptions
-// expect: fibers>=3 native_fallbacks=0 locked=0
+// pthread_exit inside a clean-up handler changes the value that join gets; the outer handlers and
+// the key destructors still run, each once; destructors that set values again get further rounds.
+// Needs unwind tables: with the setjmp form of the push macro glibc calls the inner handler for
+// ever. flags: -fexceptions expect: fibers>=3 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <limits.h>
 
@@ -12,16 +11,16 @@ static sem_t entered;
 static pthread_key_t key, stubborn;
 
 static void note(char c) { trace[length++] = c; }
-static void outer(void *arg) {
+static void outer(void* arg) {
     (void)arg;
     note('o');
 }
-static void inner(void *arg) {
+static void inner(void* arg) {
     (void)arg;
     note('i');
-    pthread_exit((void *)"changed");
+    pthread_exit((void*)"changed");
 }
-static void *body(void *arg) {
+static void* body(void* arg) {
     CHECK(pthread_setspecific(key, "value") == 0);
     pthread_cleanup_push(outer, NULL);
     pthread_cleanup_push(inner, NULL);
@@ -32,15 +31,15 @@ static void *body(void *arg) {
     pthread_cleanup_pop(0);
     return NULL;
 }
-static void on_key(void *value) {
+static void on_key(void* value) {
     CHECK(strcmp(value, "value") == 0 && pthread_getspecific(key) == NULL);
     note('k');
 }
-static void again(void *value) {
+static void again(void* value) {
     rounds++;
     CHECK(pthread_setspecific(stubborn, value) == 0);
 }
-static void *sets_stubborn(void *arg) {
+static void* sets_stubborn(void* arg) {
     CHECK(pthread_setspecific(stubborn, arg) == 0);
     sem_post(&entered);
     while (1) sleep(100);
@@ -54,9 +53,9 @@ int main(void) {
     wait_sem(&entered);
     CHECK(pthread_cancel(t) == 0);
     CHECK(strcmp(finish(t), "changed") == 0);
-    CHECK(strcmp(finish(start(body, (void *)1)), "changed") == 0);
+    CHECK(strcmp(finish(start(body, (void*)1)), "changed") == 0);
     wait_sem(&entered);
-    t = start(sets_stubborn, (void *)1);
+    t = start(sets_stubborn, (void*)1);
     wait_sem(&entered);
     CHECK(pthread_cancel(t) == 0);
     CHECK(finish(t) == PTHREAD_CANCELED);

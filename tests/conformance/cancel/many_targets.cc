@@ -1,6 +1,6 @@
-// A server that cancels its workers: 200 threads in mixed waits, some disabled, some detached, cancelled in a burst by two
-// threads; every one cleans up once, every joinable one says PTHREAD_CANCELED, and the objects they held are usable.
-// expect: fibers>=202 native_fallbacks=0
+// A server that cancels its workers: 200 threads in mixed waits, some disabled, some detached,
+// cancelled in a burst by two threads; every one cleans up once, every joinable one says
+// PTHREAD_CANCELED, and the objects they held are usable. expect: fibers>=202 native_fallbacks=0
 // limit: 20
 #include "../../support/twin.h"
 #include <atomic>
@@ -18,22 +18,32 @@ struct Guard {
     ~Guard() { destroyed++; }
 };
 
-static void *body(void *arg) {
+static void* body(void* arg) {
     int i = (int)(intptr_t)arg;
     Guard guard;
-    pthread_cleanup_push([](void *) { cleaned++; }, nullptr);
+    pthread_cleanup_push([](void*) { cleaned++; }, nullptr);
     ready++;
     char c;
     pollfd p = {fds[0], POLLIN, 0};
     switch (i % 8) {
-        case 0: (void)!read(pipe_fds[0], &c, 1); break;
-        case 1: recv(fds[0], &c, 1, 0); break;
-        case 2: poll(&p, 1, -1); break;
-        case 3: sleep(100); break;
-        case 4: sem_wait(&never); break;
+        case 0:
+            (void)!read(pipe_fds[0], &c, 1);
+            break;
+        case 1:
+            recv(fds[0], &c, 1, 0);
+            break;
+        case 2:
+            poll(&p, 1, -1);
+            break;
+        case 3:
+            sleep(100);
+            break;
+        case 4:
+            sem_wait(&never);
+            break;
         case 5:
             pthread_mutex_lock(&mutex);
-            pthread_cleanup_push([](void *) { pthread_mutex_unlock(&mutex); }, nullptr);
+            pthread_cleanup_push([](void*) { pthread_mutex_unlock(&mutex); }, nullptr);
             while (true) pthread_cond_wait(&cond, &mutex);
             pthread_cleanup_pop(0);
             break;
@@ -55,7 +65,7 @@ static void *body(void *arg) {
     pthread_cleanup_pop(0);
     return nullptr;
 }
-static void *cancel_half(void *arg) {
+static void* cancel_half(void* arg) {
     for (int i = (int)(intptr_t)arg; i < n; i += 2) CHECK(pthread_cancel(t[i]) == 0);
     return nullptr;
 }
@@ -63,10 +73,10 @@ static void *cancel_half(void *arg) {
 int main() {
     CHECK(sem_init(&never, 0, 0) == 0 && pipe(pipe_fds) == 0);
     unix_pair(fds);
-    for (int i = 0; i < n; i++) t[i] = start(body, (void *)(intptr_t)i);
+    for (int i = 0; i < n; i++) t[i] = start(body, (void*)(intptr_t)i);
     while (ready < n) nap(1);
     nap(10);
-    pthread_t a = start(cancel_half, nullptr), b = start(cancel_half, (void *)1);
+    pthread_t a = start(cancel_half, nullptr), b = start(cancel_half, (void*)1);
     finish(a);
     finish(b);
     let_go = true;

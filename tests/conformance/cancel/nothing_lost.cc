@@ -1,8 +1,7 @@
-// Cancellation and completion: a byte, a semaphore unit or a datagram that comes after a thread was cancelled stays for
-// the next one, what came before reached the thread.  When both come at once, nothing comes twice; glibc up to 2.40
-// may lose it (its cancellation signal can arrive between the system call's end and the return).
-// expect: fibers>=800 native_fallbacks=0
-// limit: 30
+// Cancellation and completion: a byte, a semaphore unit or a datagram that comes after a thread was
+// cancelled stays for the next one, what came before reached the thread.  When both come at once,
+// nothing comes twice; glibc up to 2.40 may lose it (its cancellation signal can arrive between the
+// system call's end and the return). expect: fibers>=800 native_fallbacks=0 limit: 30
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -15,22 +14,22 @@ static void disabled_count() {
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
     got++;
 }
-static void *reads(void *) {
+static void* reads(void*) {
     char c;
     if (read(fds[0], &c, 1) == 1) disabled_count();
     return nullptr;
 }
-static void *receives(void *) {
+static void* receives(void*) {
     char c;
     if (recv(fds[0], &c, 1, 0) == 1) disabled_count();
     return nullptr;
 }
-static void *takes(void *) {
+static void* takes(void*) {
     if (sem_wait(&units) == 0) disabled_count();
     return nullptr;
 }
 
-static void run(const char *name, void *(*body)(void *), void (*give)(), int (*left)()) {
+static void run(const char* name, void* (*body)(void*), void (*give)(), int (*left)()) {
     int stayed = 0, reached = 0;
     for (int i = 0; i < 50; i++) {
         got = 0;
@@ -58,7 +57,7 @@ static void run(const char *name, void *(*body)(void *), void (*give)(), int (*l
             pthread_cancel(t);
             give();
         }
-        void *result = finish(t);
+        void* result = finish(t);
         cancelled += result == PTHREAD_CANCELED;
         returned += result == nullptr;
     }
@@ -90,10 +89,12 @@ int main() {
         while (recv(fds[0], &c, 1, MSG_DONTWAIT) == 1) sum++;
         return sum;
     });
-    run("sem_wait", takes, [] { sem_post(&units); }, [] {
-        int n = 0;
-        while (sem_trywait(&units) == 0) n++;
-        return n;
-    });
+    run(
+        "sem_wait", takes, [] { sem_post(&units); },
+        [] {
+            int n = 0;
+            while (sem_trywait(&units) == 0) n++;
+            return n;
+        });
     return 0;
 }

@@ -1,6 +1,6 @@
-// A pending request is acted on at the next cancellation point even when that call could go on at once, and with no
-// effect: a read leaves its data, a write sends nothing.  Calls that are no cancellation points are passed.
-// expect: fibers>=30 native_fallbacks=0
+// A pending request is acted on at the next cancellation point even when that call could go on at
+// once, and with no effect: a read leaves its data, a write sends nothing.  Calls that are no
+// cancellation points are passed. expect: fibers>=30 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -13,9 +13,9 @@ static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static char b[64];
 
-static void *ended(void *p) { return p; }
+static void* ended(void* p) { return p; }
 struct Call {
-    const char *name;
+    const char* name;
     void (*call)();
 };
 static const Call are_points[] = {
@@ -69,7 +69,7 @@ static const Call are_points[] = {
      [] {
          timespec t = {1, 0};
          pthread_mutex_lock(&mutex);
-         pthread_cleanup_push([](void *) { pthread_mutex_unlock(&mutex); }, nullptr);
+         pthread_cleanup_push([](void*) { pthread_mutex_unlock(&mutex); }, nullptr);
          pthread_cond_timedwait(&cond, &mutex, &t);
          pthread_cleanup_pop(1);
      }},
@@ -111,9 +111,9 @@ static const Call are_none[] = {
     {"shutdown of nothing", [] { shutdown(-1, SHUT_RD); }},
 };
 
-static const Call *current;
+static const Call* current;
 static volatile int came_back;
-static void *body(void *) {
+static void* body(void*) {
     CHECK(pthread_cancel(pthread_self()) == 0);
     current->call();
     came_back = 1;
@@ -125,18 +125,18 @@ int main() {
     CHECK(sem_init(&one, 0, 1) == 0);
     unix_pair(fds);
     put(fds[1], "kept", 4);
-    FILE *f = tmpfile();
+    FILE* f = tmpfile();
     CHECK(f);
     file = fileno(f);
     CHECK((ep = epoll_create1(0)) >= 0);
-    for (const Call &c : are_points) {
+    for (const Call& c : are_points) {
         current = &c;
         came_back = 0;
         CHECK(finish(start(body, nullptr)) == PTHREAD_CANCELED);
         if (came_back) dprintf(2, "%s came back\n", c.name);
         points += !came_back;
     }
-    for (const Call &c : are_none) {
+    for (const Call& c : are_none) {
         current = &c;
         came_back = 0;
         CHECK(finish(start(body, nullptr)) == PTHREAD_CANCELED);

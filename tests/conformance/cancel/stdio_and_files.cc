@@ -1,46 +1,47 @@
-// Cancellation in fgets and getchar on a socket, in opening a FIFO, in connect to a full backlog, in popen'ed reads and in
-// F_SETLKW; the FILE's lock is free afterwards.
-// expect: fibers>=6
+// Cancellation in fgets and getchar on a socket, in opening a FIFO, in connect to a full backlog,
+// in popen'ed reads and in F_SETLKW; the FILE's lock is free afterwards. expect: fibers>=6
 #include "../../support/twin.h"
 #include <sys/stat.h>
 
-static FILE *in;
+static FILE* in;
 static char path[64];
 static sem_t entered;
 static sockaddr_un name;
 static socklen_t name_size;
 static int lock_file, cleaned;
 
-static void *gets_line(void *) {
+static void* gets_line(void*) {
     char line[64];
     sem_post(&entered);
     (void)!fgets(line, sizeof line, in);
     return nullptr;
 }
-static void *opens(void *) {
+static void* opens(void*) {
     sem_post(&entered);
     (void)!open(path, O_RDONLY);
     return nullptr;
 }
-static void *connects(void *) {
+static void* connects(void*) {
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    pthread_cleanup_push([](void *p) {
-        close((int)(intptr_t)p);
-        cleaned++;
-    }, (void *)(intptr_t)fd);
+    pthread_cleanup_push(
+        [](void* p) {
+            close((int)(intptr_t)p);
+            cleaned++;
+        },
+        (void*)(intptr_t)fd);
     sem_post(&entered);
-    connect(fd, (sockaddr *)&name, name_size);
+    connect(fd, (sockaddr*)&name, name_size);
     pthread_cleanup_pop(0);
     return nullptr;
 }
-static void *locks(void *) {
+static void* locks(void*) {
     struct flock l = {};
     l.l_type = F_WRLCK;
     sem_post(&entered);
     fcntl(lock_file, F_SETLKW, &l);
     return nullptr;
 }
-static void run(const char *what, void *(*body)(void *)) {
+static void run(const char* what, void* (*body)(void*)) {
     pthread_t t = start(body, nullptr);
     wait_sem(&entered);
     nap(20);
@@ -72,12 +73,12 @@ int main() {
 
     name_size = unix_name(&name, "cancel");
     int ul = socket(AF_UNIX, SOCK_STREAM, 0), first = socket(AF_UNIX, SOCK_STREAM, 0);
-    CHECK(bind(ul, (sockaddr *)&name, name_size) == 0 && listen(ul, 0) == 0);
-    CHECK(connect(first, (sockaddr *)&name, name_size) == 0);
+    CHECK(bind(ul, (sockaddr*)&name, name_size) == 0 && listen(ul, 0) == 0);
+    CHECK(connect(first, (sockaddr*)&name, name_size) == 0);
     run("connect", connects);
     CHECK(cleaned == 1);
 
-    FILE *f = tmpfile();
+    FILE* f = tmpfile();
     CHECK(f);
     lock_file = fileno(f);
     int hold[2], held[2];

@@ -1,12 +1,13 @@
-// A catch (...) that does not rethrow a cancellation ends the process with SIGABRT, as glibc says; so does one that leaves
-// a noexcept function.  Ordinary exceptions thrown and caught by handlers while a cancellation unwinds are harmless.
+// A catch (...) that does not rethrow a cancellation ends the process with SIGABRT, as glibc says;
+// so does one that leaves a noexcept function.  Ordinary exceptions thrown and caught by handlers
+// while a cancellation unwinds are harmless.
 #include "../../support/twin.h"
 #include <sys/resource.h>
 
 static void wait_here() {
     while (true) pause();
 }
-static void *swallows(void *) {
+static void* swallows(void*) {
     try {
         wait_here();
     } catch (...) {
@@ -14,7 +15,7 @@ static void *swallows(void *) {
     return nullptr;
 }
 static void no_exceptions() noexcept { wait_here(); }
-static void *leaves_noexcept(void *) {
+static void* leaves_noexcept(void*) {
     no_exceptions();
     return nullptr;
 }
@@ -29,13 +30,13 @@ struct Throws {
     static int caught;
 };
 int Throws::caught;
-static void *harmless(void *) {
+static void* harmless(void*) {
     Throws a;
     wait_here();
     return nullptr;
 }
 
-static int signal_of(void *(*body)(void *)) {
+static int signal_of(void* (*body)(void*)) {
     fflush(stdout);
     pid_t pid = fork();
     CHECK(pid >= 0);

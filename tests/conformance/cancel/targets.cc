@@ -1,6 +1,6 @@
-// pthread_cancel of a thread that has not begun, has ended, is detached, is oneself, is the main thread, is
-// about to create threads: results and join values as glibc gives them.
-// expect: fibers>=60 native_fallbacks=0
+// pthread_cancel of a thread that has not begun, has ended, is detached, is oneself, is the main
+// thread, is about to create threads: results and join values as glibc gives them. expect:
+// fibers>=60 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -8,22 +8,22 @@ static std::atomic<int> begun, cleaned, after;
 static sem_t sem;
 static pthread_t main_thread;
 
-static void *waits(void *) {
+static void* waits(void*) {
     begun++;
-    pthread_cleanup_push([](void *) { cleaned++; }, nullptr);
+    pthread_cleanup_push([](void*) { cleaned++; }, nullptr);
     while (true) pause();
     pthread_cleanup_pop(0);
     return nullptr;
 }
-static void *returns(void *arg) { return arg; }
-static void *cancels_itself(void *) {
+static void* returns(void* arg) { return arg; }
+static void* cancels_itself(void*) {
     CHECK(pthread_cancel(pthread_self()) == 0);
     after++;  // deferred: goes on to the next cancellation point
     pthread_testcancel();
     after += 100;
     return nullptr;
 }
-static void *async_itself(void *) {
+static void* async_itself(void*) {
     CHECK(pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr) == 0);
     pthread_cancel(pthread_self());
     after += 1000;
@@ -32,7 +32,7 @@ static void *async_itself(void *) {
 struct Last {
     ~Last() { sem_post(&sem); }
 };
-static void *detached(void *) {
+static void* detached(void*) {
     Last last;
     CHECK(pthread_detach(pthread_self()) == 0);
     sem_post(&sem);
@@ -40,11 +40,11 @@ static void *detached(void *) {
     return nullptr;
 }
 
-static void *in_child(void *) {
+static void* in_child(void*) {
     // Runs in a child process: cancels its main thread, which waits in pause; the process lives on.
     nap(10);
     CHECK(pthread_cancel(main_thread) == 0);
-    void *result;
+    void* result;
     CHECK(pthread_join(main_thread, &result) == 0 && result == PTHREAD_CANCELED);
     CHECK(pingpong(2, 2) == 4);
     _exit(61);
@@ -60,10 +60,10 @@ int main() {
     }
     CHECK(cancelled == 50 && cleaned == begun);
 
-    pthread_t t = start(returns, (void *)5);
+    pthread_t t = start(returns, (void*)5);
     nap(20);
     CHECK(pthread_cancel(t) == 0);  // ended but not joined: no error in glibc, the value stays
-    CHECK(finish(t) == (void *)5 || !"value lost");
+    CHECK(finish(t) == (void*)5 || !"value lost");
     CHECK(finish(start(cancels_itself, nullptr)) == PTHREAD_CANCELED);
     CHECK(finish(start(async_itself, nullptr)) == PTHREAD_CANCELED);
     CHECK(after == 1);

@@ -1,6 +1,5 @@
-// POSIX AIO: reads and writes that complete in the background, aio_suspend from a thread, lio_listio, completion by
-// callback thread and by signal, a read that waits for a pipe.
-// limit: 20
+// POSIX AIO: reads and writes that complete in the background, aio_suspend from a thread,
+// lio_listio, completion by callback thread and by signal, a read that waits for a pipe. limit: 20
 #include "../../support/twin.h"
 #include <aio.h>
 
@@ -12,17 +11,17 @@ static void on_done(union sigval v) {
     sem_post(&done);
 }
 
-static void *suspends(void *arg) {
-    struct aiocb *cb = arg;
-    const struct aiocb *list[1] = {cb};
+static void* suspends(void* arg) {
+    struct aiocb* cb = arg;
+    const struct aiocb* list[1] = {cb};
     while (aio_error(cb) == EINPROGRESS) CHECK(aio_suspend(list, 1, NULL) == 0 || errno == EINTR);
     CHECK(aio_error(cb) == 0);
-    return (void *)(intptr_t)aio_return(cb);
+    return (void*)(intptr_t)aio_return(cb);
 }
 
 int main(void) {
     CHECK(sem_init(&done, 0, 0) == 0);
-    FILE *file = tmpfile();
+    FILE* file = tmpfile();
     CHECK(file);
     static char text[4][4096], back[4096];
     struct aiocb cb[4], *list[4];
@@ -48,7 +47,7 @@ int main(void) {
     cb[0].aio_sigevent.sigev_notify_function = on_done;
     cb[0].aio_sigevent.sigev_value.sival_int = 7;
     CHECK(aio_read(&cb[0]) == 0);
-    CHECK(finish(start(suspends, &cb[0])) == (void *)4096);
+    CHECK(finish(start(suspends, &cb[0])) == (void*)4096);
     CHECK(back[0] == 'b' && back[4095] == 'b');
     wait_sem(&done);
 
@@ -62,11 +61,11 @@ int main(void) {
     pthread_t t = start(suspends, &cb[1]);
     nap(20);
     CHECK(aio_error(&cb[1]) == EINPROGRESS);
-    const struct aiocb *wait[1] = {&cb[1]};
+    const struct aiocb* wait[1] = {&cb[1]};
     struct timespec brief = {0, 20000000};
     CHECK(aio_suspend(wait, 1, &brief) == -1 && errno == EAGAIN);
     put(fds[1], "late", 4);
-    CHECK(finish(t) == (void *)4 && memcmp(back, "late", 4) == 0);
+    CHECK(finish(t) == (void*)4 && memcmp(back, "late", 4) == 0);
     printf("%d callback\n", callbacks);
     return callbacks != 1;
 }

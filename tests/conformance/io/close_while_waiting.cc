@@ -1,6 +1,6 @@
-// close() of a number on which another thread waits does not disturb that call: the peer sees no end
-// of file yet, data sent later still reaches the waiting call, and the connection ends when it returns.
-// The number itself is free at once and may already be something else.
+// close() of a number on which another thread waits does not disturb that call: the peer sees no
+// end of file yet, data sent later still reaches the waiting call, and the connection ends when it
+// returns. The number itself is free at once and may already be something else.
 #include "../../support/twin.h"
 
 static int fds[2];
@@ -8,7 +8,7 @@ static sem_t ready;
 static ssize_t got;
 static char text[16];
 
-static void *reader(void *) {
+static void* reader(void*) {
     int fd = fds[0];
     sem_post(&ready);
     got = read(fd, text, sizeof text);
@@ -70,7 +70,7 @@ static bool attempt(int kind, int patience) {
 int main() {
     signal(SIGPIPE, SIG_IGN);
     CHECK(sem_init(&ready, 0, 0) == 0);
-    const char *names[] = {"tcp", "unix", "pipe"};
+    const char* names[] = {"tcp", "unix", "pipe"};
     for (int kind = 0; kind < 3; kind++) {
         bool waited = false;
         for (int patience = 30; !waited && patience < 1000; patience *= 2)

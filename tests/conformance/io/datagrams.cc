@@ -1,6 +1,6 @@
-// UDP and AF_UNIX datagrams: addresses, lengths, truncation, several in one call, a send that blocks because
-// the peer's queue is full and goes on when it is drained, refused ones.
-// expect: fibers>=4 native_fallbacks=0
+// UDP and AF_UNIX datagrams: addresses, lengths, truncation, several in one call, a send that
+// blocks because the peer's queue is full and goes on when it is drained, refused ones. expect:
+// fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -8,7 +8,7 @@ static int receiver_fd;
 static std::atomic<int> sent;
 static const int many = 2000;
 
-static void *fill(void *arg) {
+static void* fill(void* arg) {
     int fd = (int)(intptr_t)arg;
     for (int i = 0; i < many; i++) {
         CHECK(send(fd, &i, sizeof i, 0) == sizeof i);
@@ -17,19 +17,19 @@ static void *fill(void *arg) {
     return nullptr;
 }
 
-static void *udp_server(void *) {
+static void* udp_server(void*) {
     char b[64];
     for (int i = 0; i < 100; i++) {
         sockaddr_in from;
         socklen_t size = sizeof from;
-        ssize_t n = recvfrom(receiver_fd, b, sizeof b, 0, (sockaddr *)&from, &size);
+        ssize_t n = recvfrom(receiver_fd, b, sizeof b, 0, (sockaddr*)&from, &size);
         CHECK(n == i % 50 && size == sizeof from);
-        CHECK(sendto(receiver_fd, b, (size_t)n, 0, (sockaddr *)&from, size) == n);
+        CHECK(sendto(receiver_fd, b, (size_t)n, 0, (sockaddr*)&from, size) == n);
     }
     return nullptr;
 }
 
-static void *multi(void *) {
+static void* multi(void*) {
     mmsghdr m[8] = {};
     iovec v[8];
     char b[8][16];
@@ -50,21 +50,21 @@ static void *multi(void *) {
 int main() {
     receiver_fd = socket(AF_INET, SOCK_DGRAM, 0);
     sockaddr_in a = loopback(0);
-    CHECK(bind(receiver_fd, (sockaddr *)&a, sizeof a) == 0);
+    CHECK(bind(receiver_fd, (sockaddr*)&a, sizeof a) == 0);
     a = loopback(port_of(receiver_fd));
     int client = socket(AF_INET, SOCK_DGRAM, 0);
     pthread_t t = start(udp_server, nullptr);
     char b[64] = "0123456789", back[64];
     int replies = 0;
     for (int i = 0; i < 100; i++) {
-        CHECK(sendto(client, b, i % 50, 0, (sockaddr *)&a, sizeof a) == i % 50);
+        CHECK(sendto(client, b, i % 50, 0, (sockaddr*)&a, sizeof a) == i % 50);
         replies += recv(client, back, sizeof back, 0) == i % 50 && memcmp(b, back, i % 50) == 0;
     }
     finish(t);
     t = start(multi, nullptr);
     for (int i = 0; i < 8; i++) {
         nap(2);
-        CHECK(sendto(client, "abcd", 4, 0, (sockaddr *)&a, sizeof a) == 4);
+        CHECK(sendto(client, "abcd", 4, 0, (sockaddr*)&a, sizeof a) == 4);
     }
     finish(t);
     timespec limit = {0, 50000000};
@@ -76,7 +76,7 @@ int main() {
     printf("%d udp replies\n", replies);
     // Nobody at the other end: the error comes with the next call on a connected socket.
     CHECK(close(receiver_fd) == 0);
-    CHECK(connect(client, (sockaddr *)&a, sizeof a) == 0);
+    CHECK(connect(client, (sockaddr*)&a, sizeof a) == 0);
     CHECK(send(client, "x", 1, 0) == 1);
     CHECK(recv(client, back, 1, 0) == -1 && errno == ECONNREFUSED);
 
@@ -86,14 +86,14 @@ int main() {
         if (named) {
             sockaddr_un u;
             socklen_t size = unix_name(&u, "datagrams");
-            for (int &fd : fds) CHECK((fd = socket(AF_UNIX, SOCK_DGRAM, 0)) >= 0);
-            CHECK(bind(fds[1], (sockaddr *)&u, size) == 0);
-            CHECK(connect(fds[0], (sockaddr *)&u, size) == 0);
+            for (int& fd : fds) CHECK((fd = socket(AF_UNIX, SOCK_DGRAM, 0)) >= 0);
+            CHECK(bind(fds[1], (sockaddr*)&u, size) == 0);
+            CHECK(connect(fds[0], (sockaddr*)&u, size) == 0);
         } else {
             CHECK(socketpair(AF_UNIX, SOCK_DGRAM, 0, fds) == 0);
         }
         sent = 0;
-        t = start(fill, (void *)(intptr_t)fds[0]);
+        t = start(fill, (void*)(intptr_t)fds[0]);
         nap(50);
         int before = sent, right = 0;
         CHECK(before < many);  // the queue is shorter than that

@@ -1,5 +1,5 @@
-// dup2 over a number on which another thread waits: the waiting call stays with the old file, new calls
-// use the new one.  A duplicate keeps the connection open after the first number is closed.
+// dup2 over a number on which another thread waits: the waiting call stays with the old file, new
+// calls use the new one.  A duplicate keeps the connection open after the first number is closed.
 #include "../../support/twin.h"
 
 static int old_pair[2], new_pair[2];
@@ -7,7 +7,7 @@ static sem_t ready;
 static char text[8];
 static ssize_t got;
 
-static void *reader(void *) {
+static void* reader(void*) {
     int fd = old_pair[0];
     sem_post(&ready);
     got = recv(fd, text, sizeof text, 0);
@@ -42,12 +42,12 @@ static bool attempt(int patience) {
     return waited;
 }
 
-static void *read_dup(void *arg) {
+static void* read_dup(void* arg) {
     int fd = (int)(intptr_t)arg;
     char c;
     int count = 0;
     while (read(fd, &c, 1) == 1) count++;
-    return (void *)(intptr_t)count;
+    return (void*)(intptr_t)count;
 }
 
 int main() {
@@ -61,8 +61,8 @@ int main() {
     tcp_pair(fds);
     int a = dup(fds[0]), b = fcntl(fds[0], F_DUPFD_CLOEXEC, 100), c = dup3(fds[0], 200, O_CLOEXEC);
     CHECK(a >= 0 && b >= 100 && c == 200);
-    pthread_t t[3] = {start(read_dup, (void *)(intptr_t)a), start(read_dup, (void *)(intptr_t)b),
-                      start(read_dup, (void *)(intptr_t)c)};
+    pthread_t t[3] = {start(read_dup, (void*)(intptr_t)a), start(read_dup, (void*)(intptr_t)b),
+                      start(read_dup, (void*)(intptr_t)c)};
     CHECK(close(fds[0]) == 0);
     for (int i = 0; i < 300; i++) put(fds[1], "x", 1);
     shutdown(fds[1], SHUT_WR);

@@ -1,7 +1,5 @@
-// A thread-per-connection echo server with 200 connections and its 200 client threads in one process;
-// every byte is verified.
-// expect: fibers>=401 native_fallbacks=0 locked=0
-// limit: 20
+// A thread-per-connection echo server with 200 connections and its 200 client threads in one
+// process; every byte is verified. expect: fibers>=401 native_fallbacks=0 locked=0 limit: 20
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -9,7 +7,7 @@ static const int connections = 200, rounds = 20, size = 512;
 static int listener;
 static std::atomic<long> echoed, verified;
 
-static void *serve(void *arg) {
+static void* serve(void* arg) {
     int fd = (int)(intptr_t)arg;
     char b[4096];
     while (true) {
@@ -27,18 +25,18 @@ static void *serve(void *arg) {
     return nullptr;
 }
 
-static void *accept_all(void *) {
+static void* accept_all(void*) {
     pthread_t t[connections];
-    for (auto &one : t) {
+    for (auto& one : t) {
         int fd = accept(listener, nullptr, nullptr);
         CHECK(fd >= 0);
-        one = start(serve, (void *)(intptr_t)fd);
+        one = start(serve, (void*)(intptr_t)fd);
     }
-    for (auto &one : t) finish(one);
+    for (auto& one : t) finish(one);
     return nullptr;
 }
 
-static void *client(void *arg) {
+static void* client(void* arg) {
     int id = (int)(intptr_t)arg;
     int fd = tcp_connect(port_of(listener));
     unsigned char out[size], in[size];
@@ -55,8 +53,8 @@ static void *client(void *arg) {
 int main() {
     listener = tcp_listen(256);
     pthread_t server = start(accept_all, nullptr), t[connections];
-    for (int i = 0; i < connections; i++) t[i] = start(client, (void *)(intptr_t)i);
-    for (auto &one : t) finish(one);
+    for (int i = 0; i < connections; i++) t[i] = start(client, (void*)(intptr_t)i);
+    for (auto& one : t) finish(one);
     finish(server);
     printf("%ld bytes echoed, %ld verified\n", (long)echoed, (long)verified);
     return echoed != verified || verified != (long)connections * rounds * size;

@@ -1,5 +1,5 @@
-// The program's own epoll loops beside blocking threads: level, edge and one-shot triggering, several threads in
-// one epoll_wait, EPOLLEXCLUSIVE, changes of the set while somebody waits in it.
+// The program's own epoll loops beside blocking threads: level, edge and one-shot triggering,
+// several threads in one epoll_wait, EPOLLEXCLUSIVE, changes of the set while somebody waits in it.
 // expect: fibers>=30 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <atomic>
@@ -13,14 +13,15 @@ static int fds[connections][2];
 static std::atomic<int> events, bytes;
 
 // One loop of an event-driven server: answers each byte with its successor.
-static void *loop(void *) {
+static void* loop(void*) {
     epoll_event e[8];
     while (true) {
         int n = epoll_wait(ep, e, 8, -1);
         CHECK(n > 0);
         for (int i = 0; i < n; i++) {
             int fd = e[i].data.fd;
-            if (fd == stop_fd) return nullptr;  // level triggered and never read: reaches every loop
+            if (fd == stop_fd)
+                return nullptr;  // level triggered and never read: reaches every loop
             events++;
             while (true) {
                 unsigned char c[16];
@@ -45,7 +46,7 @@ static void *loop(void *) {
     }
 }
 
-static void *client(void *arg) {
+static void* client(void* arg) {
     int fd = fds[(intptr_t)arg][0], good = 0;
     for (int i = 0; i < messages; i++) {
         unsigned char c[3] = {(unsigned char)i, 7, 9}, back[3];
@@ -53,10 +54,10 @@ static void *client(void *arg) {
         CHECK(take(fd, back, 3) == 3);
         good += back[0] == (unsigned char)(c[0] + 1) && back[1] == 8 && back[2] == 10;
     }
-    return (void *)(intptr_t)good;
+    return (void*)(intptr_t)good;
 }
 
-static void run(const char *name, unsigned flags, int loops) {
+static void run(const char* name, unsigned flags, int loops) {
     mode = flags;
     events = bytes = 0;
     CHECK((ep = epoll_create1(0)) >= 0);
@@ -75,7 +76,7 @@ static void run(const char *name, unsigned flags, int loops) {
         e.data.fd = fds[i][1];
         CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, fds[i][1], &e) == 0);
         CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, fds[i][1], &e) == -1 && errno == EEXIST);
-        t[i] = start(client, (void *)(intptr_t)i);
+        t[i] = start(client, (void*)(intptr_t)i);
     }
     int good = 0;
     for (pthread_t one : t) good += (int)(intptr_t)finish(one);
@@ -86,7 +87,7 @@ static void run(const char *name, unsigned flags, int loops) {
     CHECK(good == connections * messages);
     CHECK(epoll_ctl(ep, EPOLL_CTL_DEL, fds[0][1], nullptr) == 0);
     CHECK(epoll_ctl(ep, EPOLL_CTL_MOD, fds[0][1], &e) == -1 && errno == ENOENT);
-    for (auto &pair : fds) {
+    for (auto& pair : fds) {
         close(pair[0]);
         close(pair[1]);
     }

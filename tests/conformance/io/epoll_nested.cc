@@ -1,13 +1,13 @@
-// epoll in epoll, epoll in poll and select, edge-triggered inner events, data that was there before the add,
-// closing a watched descriptor, and the documented errors.
-// expect: fibers>=3 native_fallbacks=0
+// epoll in epoll, epoll in poll and select, edge-triggered inner events, data that was there before
+// the add, closing a watched descriptor, and the documented errors. expect: fibers>=3
+// native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/epoll.h>
 #include <sys/select.h>
 
 static int fds[2];
 static sem_t go;
-static void *writer(void *) {
+static void* writer(void*) {
     for (int i = 0; i < 30; i++) {
         wait_sem(&go);
         if (i % 3 == 0) nap(3);

@@ -1,6 +1,6 @@
-// eventfd, timerfd and signalfd block and count as documented; eventfd writers block at the maximum; several
-// readers of one semaphore-mode eventfd get one unit each; inotify delivers what happened.
-// expect: fibers>=14 native_fallbacks=0
+// eventfd, timerfd and signalfd block and count as documented; eventfd writers block at the
+// maximum; several readers of one semaphore-mode eventfd get one unit each; inotify delivers what
+// happened. expect: fibers>=14 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/eventfd.h>
@@ -12,7 +12,7 @@ static int fd;
 static std::atomic<uint64_t> sum;
 static std::atomic<int> reads;
 
-static void *unit_reader(void *) {
+static void* unit_reader(void*) {
     eventfd_t v;
     for (int i = 0; i < 25; i++) {
         CHECK(eventfd_read(fd, &v) == 0 && v == 1);
@@ -20,7 +20,7 @@ static void *unit_reader(void *) {
     }
     return nullptr;
 }
-static void *sum_reader(void *arg) {
+static void* sum_reader(void* arg) {
     uint64_t v, want = (uint64_t)(intptr_t)arg, mine = 0;
     while (mine < want) {
         CHECK(read(fd, &v, 8) == 8 && v > 0);
@@ -29,20 +29,20 @@ static void *sum_reader(void *arg) {
     sum = mine;
     return nullptr;
 }
-static void *full_writer(void *) {
+static void* full_writer(void*) {
     CHECK(eventfd_write(fd, 5) == 0);  // has to wait for room
     sum = 1;
     return nullptr;
 }
-static void *timer_reader(void *) {
+static void* timer_reader(void*) {
     uint64_t total = 0, v;
     while (total < 5) {
         CHECK(read(fd, &v, 8) == 8 && v >= 1);
         total += v;
     }
-    return (void *)1;
+    return (void*)1;
 }
-static void *signal_reader(void *) {
+static void* signal_reader(void*) {
     signalfd_siginfo info;
     int got = 0;
     while (got < 10) {
@@ -51,9 +51,9 @@ static void *signal_reader(void *) {
         CHECK(info.ssi_pid == (unsigned)getpid());
         got++;
     }
-    return (void *)(intptr_t)got;
+    return (void*)(intptr_t)got;
 }
-static void *inotify_reader(void *arg) {
+static void* inotify_reader(void* arg) {
     char b[4096];
     int seen = 0;
     alignas(inotify_event) static char copy[sizeof(inotify_event)];
@@ -62,27 +62,27 @@ static void *inotify_reader(void *arg) {
         CHECK(n > 0);
         for (ssize_t at = 0; at < n;) {
             memcpy(copy, b + at, sizeof copy);
-            inotify_event *e = (inotify_event *)copy;
+            inotify_event* e = (inotify_event*)copy;
             seen += (e->mask & (IN_CREATE | IN_DELETE)) && strcmp(b + at + sizeof *e, "made") == 0;
             at += (ssize_t)(sizeof *e + e->len);
         }
     }
-    return (void *)(intptr_t)seen;
+    return (void*)(intptr_t)seen;
 }
 
 int main() {
     CHECK((fd = eventfd(0, EFD_SEMAPHORE)) >= 0);
     pthread_t t[4];
-    for (auto &one : t) one = start(unit_reader, nullptr);
+    for (auto& one : t) one = start(unit_reader, nullptr);
     for (int i = 0; i < 20; i++) {
         CHECK(eventfd_write(fd, 5) == 0);
         if (i % 5 == 0) nap(2);
     }
-    for (auto &one : t) finish(one);
+    for (auto& one : t) finish(one);
     printf("semaphore eventfd: %d reads\n", (int)reads);
     close(fd);
     CHECK((fd = eventfd(0, 0)) >= 0);
-    t[0] = start(sum_reader, (void *)1000);
+    t[0] = start(sum_reader, (void*)1000);
     for (int i = 0; i < 100; i++) {
         uint64_t v = 10;
         CHECK(write(fd, &v, 8) == 8);
@@ -137,7 +137,7 @@ int main() {
     CHECK(mkdtemp(dir));
     int watch = inotify_init1(IN_CLOEXEC);
     CHECK(inotify_add_watch(watch, dir, IN_CREATE | IN_DELETE) >= 0);
-    t[0] = start(inotify_reader, (void *)(intptr_t)watch);
+    t[0] = start(inotify_reader, (void*)(intptr_t)watch);
     nap(10);
     snprintf(path, sizeof path, "%s/made", dir);
     close(open(path, O_CREAT | O_WRONLY, 0600));

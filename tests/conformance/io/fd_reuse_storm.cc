@@ -1,5 +1,5 @@
-// Threads open and close sockets and pipes as fast as they can while others wait on theirs: numbers are reused all
-// the time, and nobody ever sees bytes, wake-ups or ends of another's descriptor.
+// Threads open and close sockets and pipes as fast as they can while others wait on theirs: numbers
+// are reused all the time, and nobody ever sees bytes, wake-ups or ends of another's descriptor.
 // expect: fibers>=16 native_fallbacks=0
 // limit: 20
 #include "../../support/twin.h"
@@ -8,14 +8,20 @@
 static std::atomic<int> stop;
 static std::atomic<long> exchanged;
 
-static void *churn(void *arg) {
+static void* churn(void* arg) {
     unsigned id = (unsigned)(intptr_t)arg;
     for (int i = 0; !stop; i++) {
         int fds[2] = {-1, -1};
         switch ((i + (int)id) % 3) {
-            case 0: unix_pair(fds); break;
-            case 1: CHECK(pipe(fds) == 0); break;
-            case 2: tcp_pair(fds); break;
+            case 0:
+                unix_pair(fds);
+                break;
+            case 1:
+                CHECK(pipe(fds) == 0);
+                break;
+            case 2:
+                tcp_pair(fds);
+                break;
         }
         if ((i + (int)id) % 3 == 1) {
             int t = fds[0];
@@ -37,7 +43,7 @@ static void *churn(void *arg) {
 }
 
 static std::atomic<int> quiet;
-static void *waits(void *arg) {
+static void* waits(void* arg) {
     int fd = (int)(intptr_t)arg;
     char b[16];
     ssize_t n = read(fd, b, sizeof b);
@@ -54,15 +60,15 @@ int main() {
     pthread_t t[8], w[8];
     for (int i = 0; i < 8; i++) {
         tcp_pair(fds[i]);
-        w[i] = start(waits, (void *)(intptr_t)fds[i][0]);
+        w[i] = start(waits, (void*)(intptr_t)fds[i][0]);
     }
-    for (int i = 0; i < 8; i++) t[i] = start(churn, (void *)(intptr_t)(i + 1));
+    for (int i = 0; i < 8; i++) t[i] = start(churn, (void*)(intptr_t)(i + 1));
     nap(700);
     CHECK(quiet == 0);
-    for (auto &pair : fds) put(pair[1], "there", 5);
+    for (auto& pair : fds) put(pair[1], "there", 5);
     while (quiet < 8) nap(1);
     nap(100);
-    for (auto &pair : fds) close(pair[1]);
+    for (auto& pair : fds) close(pair[1]);
     for (pthread_t one : w) finish(one);
     stop = 1;
     for (pthread_t one : t) finish(one);

@@ -1,12 +1,11 @@
-// dup2 and dup3 onto every high number below the limit succeed, are the program's, and survive while threads
-// block and run; the same holds for closing them again.
-// expect: fibers>=4 native_fallbacks=0
-// limit: 20
+// dup2 and dup3 onto every high number below the limit succeed, are the program's, and survive
+// while threads block and run; the same holds for closing them again. expect: fibers>=4
+// native_fallbacks=0 limit: 20
 #include "../../support/twin.h"
 #include <sys/resource.h>
 #include <sys/stat.h>
 
-static void *keeps_waiting(void *arg) { return twin_ponger(arg); }
+static void* keeps_waiting(void* arg) { return twin_ponger(arg); }
 
 int main(void) {
     struct rlimit r;
@@ -18,7 +17,7 @@ int main(void) {
     pthread_t t[4];
     for (int i = 0; i < 4; i++) {
         unix_pair(fds[i]);
-        t[i] = start(keeps_waiting, (void *)(intptr_t)fds[i][1]);
+        t[i] = start(keeps_waiting, (void*)(intptr_t)fds[i][1]);
     }
     nap(10);
     int file = open("/proc/self/exe", O_RDONLY);

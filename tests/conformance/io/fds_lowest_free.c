@@ -1,6 +1,5 @@
-// After threads exist and block, every call that makes a descriptor gets the lowest free number, exactly as
-// in a program without threads.
-// expect: fibers>=8 native_fallbacks=0
+// After threads exist and block, every call that makes a descriptor gets the lowest free number,
+// exactly as in a program without threads. expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -25,7 +24,7 @@ int main(void) {
         CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, fds[i]) == 0);
         expect(fds[i][0], next++);
         expect(fds[i][1], next++);
-        t[i] = start(twin_ponger, (void *)(intptr_t)fds[i][1]);
+        t[i] = start(twin_ponger, (void*)(intptr_t)fds[i][1]);
     }
     nap(30);
     for (int i = 0; i < 8; i++) {
@@ -49,7 +48,7 @@ int main(void) {
     expect(p[0], next++);
     expect(p[1], next++);
     expect(dup(0), next++);
-    FILE *f = fopen("/dev/null", "r");
+    FILE* f = fopen("/dev/null", "r");
     CHECK(f);
     expect(fileno(f), next++);
     int listener = tcp_listen(2);

@@ -1,5 +1,5 @@
-// With RLIMIT_NOFILE lowered to what the program itself needs, before or after its first thread, it can open
-// exactly as many descriptors as natively, and its threads block and run.
+// With RLIMIT_NOFILE lowered to what the program itself needs, before or after its first thread, it
+// can open exactly as many descriptors as natively, and its threads block and run.
 #include "../../support/twin.h"
 #include <sys/resource.h>
 
@@ -49,7 +49,7 @@ int main() {
         limit(5);  // as many as are open: nothing new fits
         sem_t s;
         CHECK(sem_init(&s, 0, 0) == 0);
-        pthread_t t = start([](void *p) -> void * { return sem_wait((sem_t *)p) ? p : nullptr; }, &s);
+        pthread_t t = start([](void* p) -> void* { return sem_wait((sem_t*)p) ? p : nullptr; }, &s);
         nap(5);
         sem_post(&s);
         CHECK(finish(t) == nullptr);

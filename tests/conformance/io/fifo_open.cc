@@ -1,6 +1,6 @@
-// Opening a FIFO blocks until the other side opens it, for readers and writers; O_NONBLOCK gives ENXIO or succeeds;
-// the data then flows, end of file comes with the last writer, and it can be opened again.
-// expect: fibers>=40 native_fallbacks=0
+// Opening a FIFO blocks until the other side opens it, for readers and writers; O_NONBLOCK gives
+// ENXIO or succeeds; the data then flows, end of file comes with the last writer, and it can be
+// opened again. expect: fibers>=40 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/stat.h>
@@ -8,22 +8,22 @@
 static char path[64];
 static std::atomic<int> opened;
 
-static void *open_reader(void *) {
+static void* open_reader(void*) {
     int fd = open(path, O_RDONLY);
     CHECK(fd >= 0);
     opened++;
     char b[64];
     size_t n = take(fd, b, sizeof b);
     close(fd);
-    return (void *)(intptr_t)n;
+    return (void*)(intptr_t)n;
 }
-static void *open_writer(void *) {
+static void* open_writer(void*) {
     int fd = open(path, O_WRONLY);
     CHECK(fd >= 0);
     opened++;
     put(fd, "through the fifo", 16);
     close(fd);
-    return (void *)16;
+    return (void*)16;
 }
 
 int main() {

@@ -1,6 +1,6 @@
-// Regular files: each positioned and 64-bit spelling, from several threads on one description; O_APPEND writes of many
-// threads stay whole; sync calls, truncation, locks and directory reading beside blocked threads.
-// expect: fibers>=14 native_fallbacks=0
+// Regular files: each positioned and 64-bit spelling, from several threads on one description;
+// O_APPEND writes of many threads stay whole; sync calls, truncation, locks and directory reading
+// beside blocked threads. expect: fibers>=14 native_fallbacks=0
 #include "../../support/twin.h"
 #include <dirent.h>
 #include <sys/file.h>
@@ -12,7 +12,7 @@ static char dir[] = "/tmp/pfiber-twin-XXXXXX", path[64];
 static int fd;
 static std::atomic<int> right;
 
-static void *positioned(void *arg) {
+static void* positioned(void* arg) {
     int i = (int)(intptr_t)arg;
     char b[16], back[16], two[16];
     off_t at = i * 1000;
@@ -21,19 +21,37 @@ static void *positioned(void *arg) {
     for (int round = 0; round < 100; round++) {
         ssize_t n;
         switch (round % 4) {
-            case 0: n = pwrite(fd, b, 16, at); break;
-            case 1: n = pwrite64(fd, b, 16, at); break;
-            case 2: n = pwritev(fd, v, 2, at); break;
-            default: n = pwritev2(fd, v, 2, at, 0); break;
+            case 0:
+                n = pwrite(fd, b, 16, at);
+                break;
+            case 1:
+                n = pwrite64(fd, b, 16, at);
+                break;
+            case 2:
+                n = pwritev(fd, v, 2, at);
+                break;
+            default:
+                n = pwritev2(fd, v, 2, at, 0);
+                break;
         }
         CHECK(n == 16);
         memset(back, 0, sizeof back);
         switch (round / 4 % 5) {
-            case 0: n = pread(fd, back, 16, at); break;
-            case 1: n = pread64(fd, back, 16, at); break;
-            case 2: n = preadv(fd, w, 2, at); break;
-            case 3: n = preadv64(fd, w, 2, at); break;
-            default: n = preadv2(fd, w, 2, at, 0); break;
+            case 0:
+                n = pread(fd, back, 16, at);
+                break;
+            case 1:
+                n = pread64(fd, back, 16, at);
+                break;
+            case 2:
+                n = preadv(fd, w, 2, at);
+                break;
+            case 3:
+                n = preadv64(fd, w, 2, at);
+                break;
+            default:
+                n = preadv2(fd, w, 2, at, 0);
+                break;
         }
         right += n == 16 && memcmp(b, back, 16) == 0;
     }
@@ -42,7 +60,7 @@ static void *positioned(void *arg) {
     CHECK(pread(fd, two, 16, 1000000) == 0);
     return nullptr;
 }
-static void *appends(void *arg) {
+static void* appends(void* arg) {
     char line[32];
     memset(line, 'a' + (int)(intptr_t)arg, 31);
     line[31] = '\n';
@@ -54,7 +72,7 @@ static void *appends(void *arg) {
     return nullptr;
 }
 static std::atomic<bool> locked;
-static void *waits_for_lock(void *) {
+static void* waits_for_lock(void*) {
     int own = open(path, O_RDWR);
     CHECK(own >= 0 && flock(own, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK);
     CHECK(flock(own, LOCK_EX) == 0);
@@ -68,13 +86,13 @@ int main() {
     snprintf(path, sizeof path, "%s/file", dir);
     CHECK((fd = open64(path, O_RDWR | O_CREAT, 0600)) >= 0);
     pthread_t t[8];
-    for (int i = 0; i < 8; i++) t[i] = start(positioned, (void *)(intptr_t)i);
+    for (int i = 0; i < 8; i++) t[i] = start(positioned, (void*)(intptr_t)i);
     for (pthread_t one : t) finish(one);
     printf("%d positioned reads right\n", (int)right);
     CHECK(ftruncate(fd, 0) == 0);
-    for (int i = 0; i < 5; i++) t[i] = start(appends, (void *)(intptr_t)i);
+    for (int i = 0; i < 5; i++) t[i] = start(appends, (void*)(intptr_t)i);
     for (int i = 0; i < 5; i++) finish(t[i]);
-    FILE *f = fopen64(path, "r");
+    FILE* f = fopen64(path, "r");
     CHECK(f);
     char line[64];
     int whole = 0;
@@ -97,7 +115,7 @@ int main() {
     CHECK(posix_fallocate(fd, 0, 100000) == 0 && fstat(fd, &s) == 0 && s.st_size == 100000);
     CHECK(rename(path, dir) == -1);
     int entries = 0;
-    DIR *d = opendir(dir);
+    DIR* d = opendir(dir);
     CHECK(d);
     while (readdir(d)) entries++;
     closedir(d);
@@ -105,7 +123,7 @@ int main() {
     char b[4];
     CHECK(read(fd, b, 4) == 4 && pread(fd, b, 4, -1) == -1 && errno == EINVAL);
     CHECK(read(9999, b, 4) == -1 && errno == EBADF);
-    const void *volatile nowhere = (const void *)8;
+    const void* volatile nowhere = (const void*)8;
     CHECK(write(fd, nowhere, 4) == -1 && errno == EFAULT);
     return right != 800 || whole != 1000;
 }

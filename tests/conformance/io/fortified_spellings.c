@@ -1,4 +1,5 @@
-// The fortified names (__read_chk, __recv_chk, __recvfrom_chk, __pread_chk, __poll_chk, __ppoll_chk,
+// The fortified names (__read_chk, __recv_chk, __recvfrom_chk, __pread_chk, __poll_chk,
+// __ppoll_chk,
 // __fgets_chk, __fread_chk) block and deliver like the plain ones.
 // flags: -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 // expect: fibers>=7 native_fallbacks=0 locked=0
@@ -11,7 +12,7 @@ static volatile nfds_t one = 1;
 static int fds[2];
 static sem_t ready;
 
-static void *late_writer(void *arg) {
+static void* late_writer(void* arg) {
     (void)arg;
     wait_sem(&ready);
     nap(20);
@@ -20,7 +21,7 @@ static void *late_writer(void *arg) {
 }
 
 static int calls;
-static void expect(const char *name, const char *buffer, ssize_t n) {
+static void expect(const char* name, const char* buffer, ssize_t n) {
     CHECK(n == 5 && memcmp(buffer, "abcd\n", 5) == 0);
     printf("%s %zd\n", name, n);
     calls++;
@@ -36,7 +37,7 @@ int main(void) {
         struct pollfd p[1] = {{fds[0], POLLIN, 0}};
         struct sockaddr_storage from;
         socklen_t size = sizeof from;
-        FILE *f;
+        FILE* f;
         switch (kind) {
             case 0:
                 expect("read", buffer, read(fds[0], buffer, length));
@@ -46,7 +47,7 @@ int main(void) {
                 break;
             case 2:
                 expect("recvfrom", buffer,
-                       recvfrom(fds[0], buffer, length, 0, (struct sockaddr *)&from, &size));
+                       recvfrom(fds[0], buffer, length, 0, (struct sockaddr*)&from, &size));
                 break;
             case 3:
                 CHECK(poll(p, one, 10000) == 1 && p[0].revents == POLLIN);
@@ -75,7 +76,7 @@ int main(void) {
         close(fds[0]);
         close(fds[1]);
     }
-    FILE *file = tmpfile();
+    FILE* file = tmpfile();
     CHECK(file && write(fileno(file), "..abcd\n", 7) == 7);
     char buffer[16];
     expect("pread", buffer, pread(fileno(file), buffer, length, 2));

@@ -12,8 +12,8 @@ struct Drain {
     size_t good = 0, seen = 0;
 };
 
-static void *drain(void *arg) {
-    Drain *d = (Drain *)arg;
+static void* drain(void* arg) {
+    Drain* d = (Drain*)arg;
     std::vector<unsigned char> chunk(64 << 10);
     nap(50);
     while (true) {
@@ -29,7 +29,7 @@ static void *drain(void *arg) {
 int main() {
     std::vector<unsigned char> data(total);
     for (size_t i = 0; i < total; i++) data[i] = byte_at(i);
-    const char *names[] = {"tcp write", "unix write", "pipe write", "tcp send", "unix writev"};
+    const char* names[] = {"tcp write", "unix write", "pipe write", "tcp send", "unix writev"};
     for (int kind = 0; kind < 5; kind++) {
         int fds[2];
         if (kind == 0 || kind == 3) tcp_pair(fds);

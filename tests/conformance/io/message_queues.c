@@ -1,6 +1,5 @@
-// POSIX message queues: receive blocks until a message comes, send while the queue is full, priorities, timed forms,
-// non-blocking form, mq_notify by thread.
-// expect: fibers>=1
+// POSIX message queues: receive blocks until a message comes, send while the queue is full,
+// priorities, timed forms, non-blocking form, mq_notify by thread. expect: fibers>=1
 #include "../../support/twin.h"
 #include <mqueue.h>
 
@@ -8,7 +7,7 @@ static mqd_t q;
 static sem_t notified;
 static int order_right;
 
-static void *receiver(void *arg) {
+static void* receiver(void* arg) {
     (void)arg;
     char b[64];
     for (int i = 0; i < 100; i++) {
@@ -36,9 +35,9 @@ int main(void) {
     CHECK(q != -1 && mq_unlink(name) == 0);
     pthread_t t = start(receiver, NULL);
     nap(10);
-    for (int i = 0; i < 100; i++) CHECK(mq_send(q, (char *)&i, 4, 1) == 0);  // room for four
+    for (int i = 0; i < 100; i++) CHECK(mq_send(q, (char*)&i, 4, 1) == 0);  // room for four
     finish(t);
-    for (unsigned p = 0; p < 4; p++) CHECK(mq_send(q, (char *)&p, 4, p) == 0);
+    for (unsigned p = 0; p < 4; p++) CHECK(mq_send(q, (char*)&p, 4, p) == 0);
     struct timespec limit = after_ms(CLOCK_REALTIME, 60), past = {1, 0};
     int64_t t0 = now_ms();
     CHECK(mq_timedsend(q, "x", 1, 0, &limit) == -1 && errno == ETIMEDOUT && now_ms() - t0 >= 55);

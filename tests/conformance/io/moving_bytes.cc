@@ -1,5 +1,5 @@
-// sendfile, splice, tee, vmsplice and copy_file_range: block while there is no data or no room, and move every byte.
-// expect: fibers>=7 native_fallbacks=0
+// sendfile, splice, tee, vmsplice and copy_file_range: block while there is no data or no room, and
+// move every byte. expect: fibers>=7 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/sendfile.h>
 #include <vector>
@@ -11,8 +11,8 @@ struct Reader {
     int fd;
     size_t good, seen;
 };
-static void *slow_reader(void *arg) {
-    Reader *r = (Reader *)arg;
+static void* slow_reader(void* arg) {
+    Reader* r = (Reader*)arg;
     unsigned char b[8192];
     ssize_t n;
     nap(20);
@@ -22,7 +22,7 @@ static void *slow_reader(void *arg) {
     CHECK(n == 0);
     return nullptr;
 }
-static void *slow_writer(void *arg) {
+static void* slow_writer(void* arg) {
     int fd = (int)(intptr_t)arg;
     for (size_t at = 0; at < size; at += 1 << 16) {
         put(fd, data.data() + at, 1 << 16);
@@ -32,7 +32,7 @@ static void *slow_writer(void *arg) {
     return nullptr;
 }
 
-static void report(const char *name, int out, pthread_t t, Reader &r) {
+static void report(const char* name, int out, pthread_t t, Reader& r) {
     close(out);
     finish(t);
     printf("%s: %zu bytes, %zu right\n", name, r.seen, r.good);
@@ -42,7 +42,7 @@ static void report(const char *name, int out, pthread_t t, Reader &r) {
 
 int main() {
     for (size_t i = 0; i < size; i++) data[i] = (unsigned char)(i * 131 + (i >> 9));
-    FILE *file = tmpfile();
+    FILE* file = tmpfile();
     CHECK(file);
     int f = fileno(file);
     CHECK(write(f, data.data(), size) == (ssize_t)size);
@@ -73,7 +73,7 @@ int main() {
     tcp_pair(in);
     tcp_pair(out);
     CHECK(pipe(p) == 0);
-    pthread_t w = start(slow_writer, (void *)(intptr_t)in[0]);
+    pthread_t w = start(slow_writer, (void*)(intptr_t)in[0]);
     r = {out[0], 0, 0};
     t = start(slow_reader, &r);
     while ((n = splice(in[1], nullptr, p[1], nullptr, 1 << 16, SPLICE_F_MOVE)) > 0) {
@@ -93,7 +93,7 @@ int main() {
     CHECK(pipe(q) == 0);
     int source[2];
     CHECK(pipe(source) == 0);
-    w = start(slow_writer, (void *)(intptr_t)source[1]);
+    w = start(slow_writer, (void*)(intptr_t)source[1]);
     r = {q[0], 0, 0};
     t = start(slow_reader, &r);
     size_t original = 0;
@@ -118,7 +118,7 @@ int main() {
     }
     report("vmsplice", q[1], t, r);
 
-    FILE *copy = tmpfile();
+    FILE* copy = tmpfile();
     CHECK(copy);
     loff_t from = 0, to = 0;
     while (from < (loff_t)size) {

@@ -6,29 +6,29 @@
 static int tcp[2], un[2], pipes[2], full[2], listener;
 static int event_fds[2];
 
-static void *receive(void *fd) {
+static void* receive(void* fd) {
     char c;
     CHECK(recv((int)(intptr_t)fd, &c, 1, 0) == 1);
     return nullptr;
 }
-static void *read_one(void *fd) {
+static void* read_one(void* fd) {
     char c;
     CHECK(read((int)(intptr_t)fd, &c, 1) == 1);
     return nullptr;
 }
-static void *accept_one(void *fd) {
+static void* accept_one(void* fd) {
     int c = accept((int)(intptr_t)fd, nullptr, nullptr);
     CHECK(c >= 0);
     CHECK((fcntl(c, F_GETFL) & O_NONBLOCK) == 0);
     close(c);
     return nullptr;
 }
-static void *write_much(void *fd) {
+static void* write_much(void* fd) {
     static char data[1 << 20];
     CHECK(write((int)(intptr_t)fd, data, sizeof data) == (ssize_t)sizeof data);
     return nullptr;
 }
-static void *poll_one(void *fd) {
+static void* poll_one(void* fd) {
     pollfd p = {(int)(intptr_t)fd, POLLIN, 0};
     CHECK(poll(&p, 1, 20000) == 1);
     return nullptr;
@@ -57,10 +57,10 @@ int main() {
         _exit(0);
     }
     pthread_t t[7] = {
-        start(receive, (void *)(intptr_t)tcp[0]),   start(receive, (void *)(intptr_t)un[0]),
-        start(read_one, (void *)(intptr_t)pipes[0]), start(write_much, (void *)(intptr_t)full[1]),
-        start(accept_one, (void *)(intptr_t)listener), start(poll_one, (void *)(intptr_t)pipes[0]),
-        start(read_one, (void *)(intptr_t)event_fds[0]),
+        start(receive, (void*)(intptr_t)tcp[0]),        start(receive, (void*)(intptr_t)un[0]),
+        start(read_one, (void*)(intptr_t)pipes[0]),     start(write_much, (void*)(intptr_t)full[1]),
+        start(accept_one, (void*)(intptr_t)listener),   start(poll_one, (void*)(intptr_t)pipes[0]),
+        start(read_one, (void*)(intptr_t)event_fds[0]),
     };
     nap(30);
     put(go[1], "g", 1);

@@ -1,11 +1,11 @@
-// Descriptors that the program made non-blocking (O_NONBLOCK, SOCK_NONBLOCK, FIONBIO, accept4, pipe2)
-// answer EAGAIN at once and keep their flag; clearing it makes them block again.
-// expect: fibers>=1 native_fallbacks=0 locked=0
+// Descriptors that the program made non-blocking (O_NONBLOCK, SOCK_NONBLOCK, FIONBIO, accept4,
+// pipe2) answer EAGAIN at once and keep their flag; clearing it makes them block again. expect:
+// fibers>=1 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
-static void *late(void *arg) {
+static void* late(void* arg) {
     nap(20);
     put((int)(intptr_t)arg, "z", 1);
     return NULL;
@@ -48,7 +48,7 @@ int main(void) {
 
     // Made blocking again, the same descriptor waits.
     CHECK(ioctl(server, FIONBIO, &off) == 0 && (fcntl(server, F_GETFL) & O_NONBLOCK) == 0);
-    pthread_t t = start(late, (void *)(intptr_t)client);
+    pthread_t t = start(late, (void*)(intptr_t)client);
     CHECK(read(server, b, 1) == 1 && b[0] == 'z');
     finish(t);
     CHECK(fcntl(server, F_SETFL, O_NONBLOCK) == 0);

@@ -1,13 +1,12 @@
-// TCP urgent data: MSG_OOB in both directions, the mark (SIOCATMARK), POLLPRI, SO_OOBINLINE, while a
-// reader waits for ordinary data.
-// expect: fibers>=2 native_fallbacks=0 locked=0
+// TCP urgent data: MSG_OOB in both directions, the mark (SIOCATMARK), POLLPRI, SO_OOBINLINE, while
+// a reader waits for ordinary data. expect: fibers>=2 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/ioctl.h>
 
 static int fds[2];
 static char before[16], after[16];
 
-static void *urgent_reader(void *arg) {
+static void* urgent_reader(void* arg) {
     (void)arg;
     struct pollfd p = {fds[0], POLLPRI, 0};
     CHECK(poll(&p, 1, 10000) == 1 && (p.revents & POLLPRI));
@@ -16,7 +15,7 @@ static void *urgent_reader(void *arg) {
     return NULL;
 }
 
-static void *reader(void *arg) {
+static void* reader(void* arg) {
     (void)arg;
     // A read stops at the mark although more data follows it.
     CHECK(take(fds[0], before, 3) == 3);

@@ -1,6 +1,6 @@
-// SCM_RIGHTS: descriptors sent over an AF_UNIX stream while threads wait on both ends; the received ones block
-// and work, a receive never runs over the message that carries one, SCM_CREDENTIALS name this process.
-// expect: fibers>=20 native_fallbacks=0
+// SCM_RIGHTS: descriptors sent over an AF_UNIX stream while threads wait on both ends; the received
+// ones block and work, a receive never runs over the message that carries one, SCM_CREDENTIALS name
+// this process. expect: fibers>=20 native_fallbacks=0
 #include "../../support/twin.h"
 
 static void send_fd(int over, int fd, char tag) {
@@ -11,7 +11,7 @@ static void send_fd(int over, int fd, char tag) {
     m.msg_iovlen = 1;
     m.msg_control = control;
     m.msg_controllen = sizeof control;
-    cmsghdr *c = CMSG_FIRSTHDR(&m);
+    cmsghdr* c = CMSG_FIRSTHDR(&m);
     c->cmsg_level = SOL_SOCKET;
     c->cmsg_type = SCM_RIGHTS;
     c->cmsg_len = CMSG_LEN(sizeof(int));
@@ -21,7 +21,7 @@ static void send_fd(int over, int fd, char tag) {
 
 static ssize_t last_length;
 
-static int receive_fd(int over, char *tag, size_t size = 1) {
+static int receive_fd(int over, char* tag, size_t size = 1) {
     iovec v = {tag, size};
     alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
     msghdr m = {};
@@ -31,7 +31,7 @@ static int receive_fd(int over, char *tag, size_t size = 1) {
     m.msg_controllen = sizeof control;
     last_length = recvmsg(over, &m, MSG_CMSG_CLOEXEC);
     CHECK(last_length > 0);
-    cmsghdr *c = CMSG_FIRSTHDR(&m);
+    cmsghdr* c = CMSG_FIRSTHDR(&m);
     CHECK(c && c->cmsg_type == SCM_RIGHTS && (m.msg_flags & MSG_CTRUNC) == 0);
     int fd;
     memcpy(&fd, CMSG_DATA(c), sizeof fd);
@@ -42,12 +42,12 @@ static int receive_fd(int over, char *tag, size_t size = 1) {
 static int channel[2];
 static pthread_t servers[20];
 
-static void *acceptor(void *) {
+static void* acceptor(void*) {
     for (int i = 0; i < 20; i++) {
         char tag;
         int fd = receive_fd(channel[0], &tag);
         CHECK(tag == 'a' + i);
-        servers[i] = start(twin_ponger, (void *)(intptr_t)fd);
+        servers[i] = start(twin_ponger, (void*)(intptr_t)fd);
     }
     return nullptr;
 }
@@ -75,8 +75,8 @@ int main() {
         close(ends[i]);
         finish(servers[i]);
     }
-    // Data before, with and after a descriptor: a receive ends with the message that carries it, although
-    // more is queued.
+    // Data before, with and after a descriptor: a receive ends with the message that carries it,
+    // although more is queued.
     put(channel[1], "before", 6);
     send_fd(channel[1], 0, '*');
     put(channel[1], "after", 5);

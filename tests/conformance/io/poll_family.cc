@@ -1,12 +1,12 @@
-// poll, ppoll, select, pselect, epoll_wait, epoll_pwait and epoll_pwait2 wait for data, return 0 after
-// their time and report errors as documented.
+// poll, ppoll, select, pselect, epoll_wait, epoll_pwait and epoll_pwait2 wait for data, return 0
+// after their time and report errors as documented.
 #include "../../support/twin.h"
 #include <sys/epoll.h>
 #include <sys/select.h>
 
 static int fds[2], ep;
 struct Call {
-    const char *name;
+    const char* name;
     int (*wait)(int ms);  // 1 when fds[0] is readable; ms < 0 waits for ever
 };
 static timespec span(int ms) { return {ms / 1000, ms % 1000 * 1000000L}; }
@@ -78,7 +78,7 @@ static const Call calls[] = {
 };
 
 static sem_t ready;
-static void *late(void *) {
+static void* late(void*) {
     wait_sem(&ready);
     nap(20);
     put(fds[1], "x", 1);
@@ -93,7 +93,7 @@ int main() {
     e.events = EPOLLIN;
     e.data.u64 = 77;
     CHECK(epoll_ctl(ep, EPOLL_CTL_ADD, fds[0], &e) == 0);
-    for (const Call &c : calls) {
+    for (const Call& c : calls) {
         CHECK(c.wait(0) == 0);
         int64_t t0 = now_ms();
         CHECK(c.wait(60) == 0);

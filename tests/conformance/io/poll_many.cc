@@ -1,6 +1,6 @@
-// poll over 500 descriptors and select with numbers near FD_SETSIZE, from several threads at once, each woken by
-// its own; with a timeout, and with the same descriptor polled by several threads and in several slots.
-// expect: fibers>=8 native_fallbacks=0 locked=0
+// poll over 500 descriptors and select with numbers near FD_SETSIZE, from several threads at once,
+// each woken by its own; with a timeout, and with the same descriptor polled by several threads and
+// in several slots. expect: fibers>=8 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/resource.h>
 #include <sys/select.h>
@@ -14,7 +14,7 @@ static std::vector<pollfd> all() {
     return p;
 }
 
-static void *poller(void *) {
+static void* poller(void*) {
     // All see the same byte; nobody reads it before all have reported.
     std::vector<pollfd> p = all();
     int ready = poll(p.data(), p.size(), 20000), index = -1;
@@ -25,22 +25,22 @@ static void *poller(void *) {
         CHECK((int)i % n == index % n);
     }
     CHECK(ready == (index < 100 ? 3 : 2));
-    return (void *)(intptr_t)index;
+    return (void*)(intptr_t)index;
 }
 
-static void *selecter(void *) {
+static void* selecter(void*) {
     fd_set r;
     FD_ZERO(&r);
     int top = 0;
-    for (auto &pair : fds) {
+    for (auto& pair : fds) {
         FD_SET(pair[0], &r);
         if (pair[0] > top) top = pair[0];
     }
     CHECK(top >= 900 && top < FD_SETSIZE);
     CHECK(select(top + 1, &r, nullptr, nullptr, nullptr) == 1);
     for (int i = 0; i < n; i++)
-        if (FD_ISSET(fds[i][0], &r)) return (void *)(intptr_t)i;
-    return (void *)-1;
+        if (FD_ISSET(fds[i][0], &r)) return (void*)(intptr_t)i;
+    return (void*)-1;
 }
 
 int main() {
@@ -63,7 +63,8 @@ int main() {
     CHECK(poll(p.data(), p.size(), 100) == 0 && now_ms() - t0 >= 99);
     int right = 0;
     for (int target : {3, 99, 100, 199}) {
-        pthread_t t[2] = {start(poller, nullptr), start(poller, nullptr)}, s = start(selecter, nullptr);
+        pthread_t t[2] = {start(poller, nullptr), start(poller, nullptr)},
+                  s = start(selecter, nullptr);
         nap(20);
         put(fds[target][1], "x", 1);
         for (pthread_t one : t) right += (int)(intptr_t)finish(one) == target;

@@ -3,7 +3,7 @@
 // expect: fibers>=4 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 
-static void *in_pieces(void *arg) {
+static void* in_pieces(void* arg) {
     int fd = (int)(intptr_t)arg;
     for (int i = 0; i < 10; i++) {
         put(fd, "0123456789", 10);
@@ -12,7 +12,7 @@ static void *in_pieces(void *arg) {
     return NULL;
 }
 
-static void *pieces_then_close(void *arg) {
+static void* pieces_then_close(void* arg) {
     int fd = (int)(intptr_t)arg;
     put(fd, "01234", 5);
     nap(10);
@@ -21,10 +21,10 @@ static void *pieces_then_close(void *arg) {
     return NULL;
 }
 
-static void stream(int fds[2], const char *name) {
+static void stream(int fds[2], const char* name) {
     char b[128];
     CHECK(recv(fds[0], b, sizeof b, MSG_DONTWAIT) == -1 && errno == EAGAIN);
-    pthread_t t = start(in_pieces, (void *)(intptr_t)fds[1]);
+    pthread_t t = start(in_pieces, (void*)(intptr_t)fds[1]);
     CHECK(recv(fds[0], b, 1, MSG_PEEK) == 1 && b[0] == '0');
     CHECK(recv(fds[0], b, 1, MSG_PEEK) == 1 && b[0] == '0');
     ssize_t n = recv(fds[0], b, 100, MSG_WAITALL);
@@ -33,7 +33,7 @@ static void stream(int fds[2], const char *name) {
     finish(t);
     CHECK(recv(fds[0], b, sizeof b, MSG_DONTWAIT) == -1 && errno == EWOULDBLOCK);
     // The stream's end also ends a WAITALL, with what came before it.
-    t = start(pieces_then_close, (void *)(intptr_t)fds[1]);
+    t = start(pieces_then_close, (void*)(intptr_t)fds[1]);
     ssize_t rest = recv(fds[0], b, 100, MSG_WAITALL);
     CHECK(rest == 7 && memcmp(b, "0123456", 7) == 0);
     finish(t);

@@ -1,6 +1,6 @@
-// Several threads wait on one descriptor: each datagram, message, byte and connection goes to exactly
-// one of them, none is lost and none of them waits for ever.
-// expect: fibers>=32 native_fallbacks=0 locked=0
+// Several threads wait on one descriptor: each datagram, message, byte and connection goes to
+// exactly one of them, none is lost and none of them waits for ever. expect: fibers>=32
+// native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -15,7 +15,7 @@ static void count(int number) {
     total++;
 }
 
-static void *datagrams(void *) {
+static void* datagrams(void*) {
     int32_t v[4];
     while (true) {
         ssize_t n = recv(shared, v, sizeof v, 0);
@@ -26,10 +26,11 @@ static void *datagrams(void *) {
     stopped++;
     return nullptr;
 }
-static void *pipe_words(void *) {
+static void* pipe_words(void*) {
     int32_t v;
     while (true) {
-        ssize_t n = read(shared, &v, 4);  // Pipe writes of 4 bytes are atomic, so reads stay aligned.
+        ssize_t n =
+            read(shared, &v, 4);  // Pipe writes of 4 bytes are atomic, so reads stay aligned.
         CHECK(n == 4);
         if (v == -1) break;
         count(v);
@@ -37,7 +38,7 @@ static void *pipe_words(void *) {
     stopped++;
     return nullptr;
 }
-static void *connections(void *) {
+static void* connections(void*) {
     while (true) {
         int c = accept(shared, nullptr, nullptr);
         CHECK(c >= 0);
@@ -52,19 +53,19 @@ static void *connections(void *) {
     return nullptr;
 }
 
-static void run(const char *name, void *(*body)(void *), void (*send_one)(int32_t)) {
-    for (auto &d : delivered) d = 0;
+static void run(const char* name, void* (*body)(void*), void (*send_one)(int32_t)) {
+    for (auto& d : delivered) d = 0;
     total = stopped = 0;
     pthread_t t[threads];
-    for (auto &one : t) one = start(body, nullptr);
+    for (auto& one : t) one = start(body, nullptr);
     nap(20);
     for (int i = 0; i < items; i++) {
         send_one(i);
         if (i % 50 == 49) nap(1);
     }
     for (int i = 0; i < threads; i++) send_one(-1);
-    for (auto &one : t) finish(one);
-    for (auto &d : delivered) CHECK(d == 1);
+    for (auto& one : t) finish(one);
+    for (auto& d : delivered) CHECK(d == 1);
     CHECK(stopped == threads);
     printf("%s: %d delivered once each, %d threads stopped\n", name, (int)total, (int)stopped);
 }
@@ -73,10 +74,10 @@ static int far, port;
 int main() {
     shared = socket(AF_INET, SOCK_DGRAM, 0);
     sockaddr_in a = loopback(0);
-    CHECK(bind(shared, (sockaddr *)&a, sizeof a) == 0);
+    CHECK(bind(shared, (sockaddr*)&a, sizeof a) == 0);
     a = loopback(port_of(shared));
     far = socket(AF_INET, SOCK_DGRAM, 0);
-    CHECK(connect(far, (sockaddr *)&a, sizeof a) == 0);
+    CHECK(connect(far, (sockaddr*)&a, sizeof a) == 0);
     int big = 1 << 20;
     setsockopt(shared, SOL_SOCKET, SO_RCVBUF, &big, sizeof big);
     auto send_word = [](int32_t v) { CHECK(send(far, &v, 4, 0) == 4); };

@@ -1,25 +1,25 @@
-// shutdown() from another thread ends waiting calls: readers get 0, a blocked writer EPIPE, an accept
-// EINVAL, a poll POLLHUP; data that was queued before it is still delivered.
-// expect: fibers>=6 native_fallbacks=0 locked=0
+// shutdown() from another thread ends waiting calls: readers get 0, a blocked writer EPIPE, an
+// accept EINVAL, a poll POLLHUP; data that was queued before it is still delivered. expect:
+// fibers>=6 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 
 static int fds[2], listener;
 static sem_t ready;
 
-static void *reader(void *) {
+static void* reader(void*) {
     char b[8];
     sem_post(&ready);
     CHECK(recv(fds[0], b, 8, 0) == 0);
     return nullptr;
 }
-static void *peer_reader(void *) {
+static void* peer_reader(void*) {
     char b[8];
     sem_post(&ready);
     CHECK(read(fds[1], b, 8) == 4 && memcmp(b, "last", 4) == 0);
     CHECK(read(fds[1], b, 8) == 0);
     return nullptr;
 }
-static void *writer(void *) {
+static void* writer(void*) {
     static char data[16 << 20];
     sem_post(&ready);
     size_t sent = 0;
@@ -28,19 +28,19 @@ static void *writer(void *) {
     CHECK(n == -1 && errno == EPIPE);
     return nullptr;
 }
-static void *acceptor(void *) {
+static void* acceptor(void*) {
     sem_post(&ready);
     CHECK(accept(listener, nullptr, nullptr) == -1 && errno == EINVAL);
     return nullptr;
 }
-static void *poller(void *) {
+static void* poller(void*) {
     pollfd p = {fds[0], POLLIN, 0};
     sem_post(&ready);
     CHECK(poll(&p, 1, 10000) == 1 && (p.revents & POLLHUP));
     return nullptr;
 }
 
-static void run(void *(*body)(void *), void (*then)()) {
+static void run(void* (*body)(void*), void (*then)()) {
     pthread_t t = start(body, nullptr);
     wait_sem(&ready);
     nap(30);

@@ -1,11 +1,11 @@
-// Every way to sleep lasts at least as long as asked, on both clocks, relative and absolute; wrong values are
-// refused; 200 sleeping threads sleep at the same time.
-// expect: fibers>=212 native_fallbacks=0 locked=0
+// Every way to sleep lasts at least as long as asked, on both clocks, relative and absolute; wrong
+// values are refused; 200 sleeping threads sleep at the same time. expect: fibers>=212
+// native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/select.h>
 
 static const struct {
-    const char *name;
+    const char* name;
     void (*nap)();  // 50 ms
 } sleeps[] = {
     {"usleep", [] { CHECK(usleep(50000) == 0); }},
@@ -65,27 +65,27 @@ static int64_t now_us() {
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
 }
-static void *one(void *arg) {
+static void* one(void* arg) {
     int i = (int)(intptr_t)arg;
     int64_t t0 = now_us();
     sleeps[i].nap();
     int64_t took = now_us() - t0;
     // The realtime clock may be slewed a little against the monotonic one.
-    return (void *)(intptr_t)(took >= 49900);
+    return (void*)(intptr_t)(took >= 49900);
 }
-static void *short_nap(void *) {
+static void* short_nap(void*) {
     nap(100);
     return nullptr;
 }
 
 int main() {
     pthread_t t[COUNT(sleeps)], many[200];
-    for (int i = 0; i < COUNT(sleeps); i++) t[i] = start(one, (void *)(intptr_t)i);
+    for (int i = 0; i < COUNT(sleeps); i++) t[i] = start(one, (void*)(intptr_t)i);
     for (int i = 0; i < COUNT(sleeps); i++)
         printf("%s: %s\n", sleeps[i].name, finish(t[i]) ? "long enough" : "too short");
     int64_t t0 = now_ms();
-    for (auto &m : many) m = start(short_nap, nullptr);
-    for (auto &m : many) finish(m);
+    for (auto& m : many) m = start(short_nap, nullptr);
+    for (auto& m : many) finish(m);
     int64_t took = now_ms() - t0;
     CHECK(took >= 100 && took < 10000);  // one after the other would be 20 seconds
     timespec wrong = {0, 1000000000}, minus = {-1, 0}, past = {1, 0}, zero = {0, 0};

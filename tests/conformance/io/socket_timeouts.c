@@ -1,6 +1,6 @@
-// SO_RCVTIMEO and SO_SNDTIMEO: recv, read, recvmsg, accept and send give EAGAIN after the time, connect
-// EINPROGRESS or EAGAIN; data within the time is delivered; a partial send reports what went out.
-// expect: fibers>=2 native_fallbacks=0
+// SO_RCVTIMEO and SO_SNDTIMEO: recv, read, recvmsg, accept and send give EAGAIN after the time,
+// connect EINPROGRESS or EAGAIN; data within the time is delivered; a partial send reports what
+// went out. expect: fibers>=2 native_fallbacks=0
 #include "../../support/twin.h"
 
 static void set(int fd, int option, int ms) {
@@ -11,7 +11,7 @@ static void set(int fd, int option, int ms) {
 static int64_t began;
 static int timeouts;
 // 120 ms asked; the kernel rounds to ticks, so a few less may be seen.
-static void expired(const char *name, long result, int code) {
+static void expired(const char* name, long result, int code) {
     CHECK(result == -1 && errno == code);
     CHECK(now_ms() - began >= 110);
     printf("%s: %s\n", name, strerror(code));
@@ -19,13 +19,13 @@ static void expired(const char *name, long result, int code) {
     began = now_ms();
 }
 
-static void *late(void *arg) {
+static void* late(void* arg) {
     nap(30);
     put((int)(intptr_t)arg, "in time", 7);
     return NULL;
 }
 
-static void *main_thread(void *arg) {
+static void* main_thread(void* arg) {
     (void)arg;
     int fds[2];
     char b[64];
@@ -43,7 +43,7 @@ static void *main_thread(void *arg) {
     began = now_ms();
     CHECK(recv(fds[0], b, 10, MSG_WAITALL) == 4 && now_ms() - began >= 110);
     set(fds[0], SO_RCVTIMEO, 5000);
-    pthread_t t = start(late, (void *)(intptr_t)fds[1]);
+    pthread_t t = start(late, (void*)(intptr_t)fds[1]);
     CHECK(recv(fds[0], b, 7, 0) == 7 && memcmp(b, "in time", 7) == 0);
     finish(t);
 
@@ -69,21 +69,21 @@ static void *main_thread(void *arg) {
     set(c2, SO_SNDTIMEO, 120);
     struct sockaddr_in a = loopback(port_of(narrow));
     began = now_ms();
-    expired("connect tcp", connect(c2, (struct sockaddr *)&a, sizeof a), EINPROGRESS);
+    expired("connect tcp", connect(c2, (struct sockaddr*)&a, sizeof a), EINPROGRESS);
     CHECK((fcntl(c2, F_GETFL) & O_NONBLOCK) == 0);
     close(c1);
 
     struct sockaddr_un name;
     socklen_t size = unix_name(&name, "narrow");
     int ul = socket(AF_UNIX, SOCK_STREAM, 0), u[2];
-    CHECK(bind(ul, (struct sockaddr *)&name, size) == 0 && listen(ul, 0) == 0);
+    CHECK(bind(ul, (struct sockaddr*)&name, size) == 0 && listen(ul, 0) == 0);
     for (int i = 0; i < 2; i++) {
         u[i] = socket(AF_UNIX, SOCK_STREAM, 0);
         set(u[i], SO_SNDTIMEO, 120);
     }
-    CHECK(connect(u[0], (struct sockaddr *)&name, size) == 0);
+    CHECK(connect(u[0], (struct sockaddr*)&name, size) == 0);
     began = now_ms();
-    expired("connect unix", connect(u[1], (struct sockaddr *)&name, size), EAGAIN);
+    expired("connect unix", connect(u[1], (struct sockaddr*)&name, size), EAGAIN);
     printf("%d timeouts\n", timeouts);
     return NULL;
 }

@@ -1,14 +1,14 @@
-// stdio on pipes: printf of many threads into one slow pipe keeps lines whole; getline, fgetc, fscanf and ungetc
-// wait; flockfile holds a FILE over several calls; output larger than the pipe blocks and goes on.
-// expect: fibers>=18 native_fallbacks=0
+// stdio on pipes: printf of many threads into one slow pipe keeps lines whole; getline, fgetc,
+// fscanf and ungetc wait; flockfile holds a FILE over several calls; output larger than the pipe
+// blocks and goes on. expect: fibers>=18 native_fallbacks=0
 #include "../../support/twin.h"
 #include <set>
 #include <string>
 
-static FILE *shared;
+static FILE* shared;
 static const int writers = 16, each = 200;
 
-static void *print_lines(void *arg) {
+static void* print_lines(void* arg) {
     int id = (int)(intptr_t)arg;
     for (int i = 0; i < each; i++) {
         if (i % 2) {
@@ -26,16 +26,16 @@ static void *print_lines(void *arg) {
     return nullptr;
 }
 
-static void *close_after(void *arg) {
-    for (int i = 0; i < writers; i++) finish(((pthread_t *)arg)[i]);
+static void* close_after(void* arg) {
+    for (int i = 0; i < writers; i++) finish(((pthread_t*)arg)[i]);
     CHECK(fclose(shared) == 0);
     return nullptr;
 }
 
-static void *feed(void *arg) {
+static void* feed(void* arg) {
     int fd = (int)(intptr_t)arg;
-    const char *parts[] = {"12 3", "4\nfirst", " line\nlast", " without end"};
-    for (const char *p : parts) {
+    const char* parts[] = {"12 3", "4\nfirst", " line\nlast", " without end"};
+    for (const char* p : parts) {
         put(fd, p, strlen(p));
         nap(5);
     }
@@ -48,12 +48,12 @@ int main() {
     CHECK(pipe(fds) == 0);
     CHECK((shared = fdopen(fds[1], "w")));
     pthread_t t[writers];
-    for (int i = 0; i < writers; i++) t[i] = start(print_lines, (void *)(intptr_t)i);
+    for (int i = 0; i < writers; i++) t[i] = start(print_lines, (void*)(intptr_t)i);
     pthread_t closing = start(close_after, t);
-    FILE *in = fdopen(fds[0], "r");
+    FILE* in = fdopen(fds[0], "r");
     CHECK(in);
     std::set<std::string> seen;
-    char *line = nullptr;
+    char* line = nullptr;
     size_t room = 0;
     int whole = 0;
     while (getline(&line, &room, in) == 69) {
@@ -69,7 +69,7 @@ int main() {
     printf("%d whole lines, %zu different\n", whole, seen.size());
 
     CHECK(pipe(fds) == 0);
-    pthread_t f = start(feed, (void *)(intptr_t)fds[1]);
+    pthread_t f = start(feed, (void*)(intptr_t)fds[1]);
     CHECK((in = fdopen(fds[0], "r")));
     int a = 0, b = 0;
     CHECK(fscanf(in, "%d %d", &a, &b) == 2);

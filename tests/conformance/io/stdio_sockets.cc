@@ -1,17 +1,17 @@
-// Line protocols on FILE* over sockets: fdopen for both directions, fgets, getline, fprintf, fread, fputc, a slow
-// peer, 50 connections with a thread at each end.
-// expect: fibers>=100 native_fallbacks=0 locked=0
+// Line protocols on FILE* over sockets: fdopen for both directions, fgets, getline, fprintf, fread,
+// fputc, a slow peer, 50 connections with a thread at each end. expect: fibers>=100
+// native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <atomic>
 
 static std::atomic<int> lines, good;
 static const int connections = 50, rounds = 20;
 
-static void *server(void *arg) {
+static void* server(void* arg) {
     int fd = (int)(intptr_t)arg;
     FILE *in = fdopen(fd, "r"), *out = fdopen(dup(fd), "w");
     CHECK(in && out);
-    char *line = nullptr;
+    char* line = nullptr;
     size_t room = 0;
     ssize_t n;
     while ((n = getline(&line, &room, in)) > 0) {
@@ -28,9 +28,9 @@ static void *server(void *arg) {
     return nullptr;
 }
 
-static void *client(void *arg) {
+static void* client(void* arg) {
     int fd = (int)(intptr_t)arg;
-    FILE *f = fdopen(fd, "r+");
+    FILE* f = fdopen(fd, "r+");
     CHECK(f);
     setvbuf(f, nullptr, fd % 2 ? _IOFBF : _IONBF, 256);
     char text[128], reply[256], expected[256];
@@ -53,10 +53,10 @@ static void *client(void *arg) {
 int main() {
     pthread_t t[2 * connections];
     int fds[connections][2];
-    for (auto &pair : fds) tcp_pair(pair);
+    for (auto& pair : fds) tcp_pair(pair);
     for (int i = 0; i < connections; i++) {
-        t[2 * i] = start(server, (void *)(intptr_t)fds[i][0]);
-        t[2 * i + 1] = start(client, (void *)(intptr_t)fds[i][1]);
+        t[2 * i] = start(server, (void*)(intptr_t)fds[i][0]);
+        t[2 * i + 1] = start(client, (void*)(intptr_t)fds[i][1]);
     }
     for (pthread_t one : t) finish(one);
     printf("%d lines, %d replies right\n", (int)lines, (int)good);

@@ -1,6 +1,6 @@
-// A pseudo-terminal: reads block until a line is there, canonical and raw mode, echo, end of file by ^D, interrupt
-// by ^C's flushing, tcdrain, poll on both ends, hang-up gives EIO.
-// expect: fibers>=4 native_fallbacks=0
+// A pseudo-terminal: reads block until a line is there, canonical and raw mode, echo, end of file
+// by ^D, interrupt by ^C's flushing, tcdrain, poll on both ends, hang-up gives EIO. expect:
+// fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <termios.h>
 
@@ -8,17 +8,17 @@ static int master, slave;
 static char line[64];
 static ssize_t length;
 
-static void *reader(void *arg) {
+static void* reader(void* arg) {
     (void)arg;
     length = read(slave, line, sizeof line);
     return NULL;
 }
-static void *raw_reader(void *arg) {
+static void* raw_reader(void* arg) {
     (void)arg;
     length = (ssize_t)take(slave, line, 5);
     return NULL;
 }
-static void *echo_reader(void *arg) {
+static void* echo_reader(void* arg) {
     (void)arg;
     char b[64];
     CHECK(take(master, b, 7) == 7 && memcmp(b, "hello\r\n", 7) == 0);

@@ -1,5 +1,5 @@
-// pthread_atfork: prepare handlers in reverse order, parent and child handlers in order, each in the
-// thread that forks; a lock taken in prepare is usable on both sides.
+// pthread_atfork: prepare handlers in reverse order, parent and child handlers in order, each in
+// the thread that forks; a lock taken in prepare is usable on both sides.
 #include "../../support/twin.h"
 
 static char trace[64];
@@ -29,7 +29,7 @@ static void parent2(void) { note('b'); }
 static void child2(void) { note('y'); }
 
 static volatile int stop;
-static void *locker(void *arg) {
+static void* locker(void* arg) {
     (void)arg;
     while (!stop) {
         pthread_mutex_lock(&lock);
@@ -38,7 +38,7 @@ static void *locker(void *arg) {
     return NULL;
 }
 
-static void *fork_here(void *arg) {
+static void* fork_here(void* arg) {
     (void)arg;
     forker = pthread_self();
     int fds[2];

@@ -1,21 +1,21 @@
-// daemon(), double fork with setsid, and inherited standard descriptors: the daemon's side has a new process with the
-// parent's descriptors, closes the rest and goes on to create threads and serve connections.
-// limit: 20
+// daemon(), double fork with setsid, and inherited standard descriptors: the daemon's side has a
+// new process with the parent's descriptors, closes the rest and goes on to create threads and
+// serve connections. limit: 20
 #include "../../support/twin.h"
 
 static int served(int listener) {
     pthread_t t[4];
-    for (auto &one : t) {
+    for (auto& one : t) {
         int c = accept(listener, nullptr, nullptr);
         CHECK(c >= 0);
-        one = start(twin_ponger, (void *)(intptr_t)c);
+        one = start(twin_ponger, (void*)(intptr_t)c);
     }
-    for (auto &one : t) finish(one);
+    for (auto& one : t) finish(one);
     return 0;
 }
 static int ask(int port) {
     int fds[4], good = 0;
-    for (int &fd : fds) fd = tcp_connect(port);
+    for (int& fd : fds) fd = tcp_connect(port);
     for (int round = 0; round < 10; round++) {
         for (int fd : fds) {
             unsigned char c = (unsigned char)round;

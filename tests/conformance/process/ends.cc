@@ -1,28 +1,28 @@
-// How a process with running threads ends: exit from a thread, return from main, _exit, quick_exit, abort, fatal signals
-// in threads, pthread_exit in main; the status and the exit handlers that ran are those of a native one.
-// limit: 30
+// How a process with running threads ends: exit from a thread, return from main, _exit, quick_exit,
+// abort, fatal signals in threads, pthread_exit in main; the status and the exit handlers that ran
+// are those of a native one. limit: 30
 #include "../../support/twin.h"
 #include <string>
 #include <sys/resource.h>
 
 static int note_fd = -1;
-static void note(const char *text) { put(note_fd, text, strlen(text)); }
+static void note(const char* text) { put(note_fd, text, strlen(text)); }
 
-static void *busy(void *) {
+static void* busy(void*) {
     volatile unsigned long spin = 0;
     while (true) spin = spin + 1;
 }
-static void *blocked(void *arg) {
+static void* blocked(void* arg) {
     char c;
     (void)!read((int)(intptr_t)arg, &c, 1);
     return nullptr;
 }
-static void *late(void *) {
+static void* late(void*) {
     nap(30);
     note("late ");
     return nullptr;
 }
-static void in_thread(void *(*body)(void *)) {
+static void in_thread(void* (*body)(void*)) {
     pthread_join(start(body, nullptr), nullptr);
     nap(10000);
 }
@@ -35,23 +35,19 @@ struct Destroyed {
 static Destroyed destroyed;
 
 static const struct {
-    const char *name;
+    const char* name;
     void (*end)();
 } ends[] = {
     {"exit in main", [] { exit(3); }},
-    {"exit in a thread",
-     [] { in_thread([](void *) -> void * { exit(4); }); }},
-    {"_exit in a thread",
-     [] { in_thread([](void *) -> void * { _exit(5); }); }},
+    {"exit in a thread", [] { in_thread([](void*) -> void* { exit(4); }); }},
+    {"_exit in a thread", [] { in_thread([](void*) -> void* { _exit(5); }); }},
     {"_Exit", [] { _Exit(6); }},
-    {"quick_exit in a thread",
-     [] { in_thread([](void *) -> void * { quick_exit(7); }); }},
-    {"abort in a thread",
-     [] { in_thread([](void *) -> void * { abort(); }); }},
+    {"quick_exit in a thread", [] { in_thread([](void*) -> void* { quick_exit(7); }); }},
+    {"abort in a thread", [] { in_thread([](void*) -> void* { abort(); }); }},
     {"SIGSEGV in a thread",
      [] {
-         in_thread([](void *) -> void * {
-             volatile int *volatile nowhere = nullptr;
+         in_thread([](void*) -> void* {
+             volatile int* volatile nowhere = nullptr;
              *nowhere = 1;
              return nullptr;
          });
@@ -61,33 +57,34 @@ static const struct {
          volatile int zero = 0;
          zero = 100 / zero;
      }},
-    {"SIGTERM to the process", [] {
+    {"SIGTERM to the process",
+     [] {
          kill(getpid(), SIGTERM);
          nap(10000);
      }},
     {"SIGKILL to a thread",
      [] {
-         pthread_t t = start(blocked, (void *)(intptr_t)0);
+         pthread_t t = start(blocked, (void*)(intptr_t)0);
          pthread_kill(t, SIGKILL);
          nap(10000);
      }},
-    {"SIGALRM by alarm", [] {
+    {"SIGALRM by alarm",
+     [] {
          alarm(1);
          in_thread(busy);
      }},
-    {"pthread_exit in main", [] {
+    {"pthread_exit in main",
+     [] {
          start(late, nullptr);  // the last thread to end ends the process
          pthread_exit(nullptr);
      }},
-    {"terminate", [] {
-         in_thread([](void *) -> void * { throw 1; });
-     }},
+    {"terminate", [] { in_thread([](void*) -> void* { throw 1; }); }},
 };
 
 int main() {
     rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
-    for (auto &e : ends) {
+    for (auto& e : ends) {
         fflush(stdout);  // exit in a child would print it again
         int report[2], hold[2];
         CHECK(pipe(report) == 0 && pipe(hold) == 0);
@@ -102,7 +99,7 @@ int main() {
             bool last = strcmp(e.name, "pthread_exit in main") == 0;
             for (int i = 0; i < 3 && !last; i++) {
                 start(busy, nullptr);
-                start(blocked, (void *)(intptr_t)hold[0]);
+                start(blocked, (void*)(intptr_t)hold[0]);
             }
             nap(10);
             e.end();

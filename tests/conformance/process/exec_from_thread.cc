@@ -1,17 +1,17 @@
-// exec in a thread (not main) replaces the whole process: same pid, other threads gone, exit status of
-// the new image; blocking descriptors are inherited as blocking, close-on-exec ones are gone.
+// exec in a thread (not main) replaces the whole process: same pid, other threads gone, exit status
+// of the new image; blocking descriptors are inherited as blocking, close-on-exec ones are gone.
 #include "../../support/twin.h"
 
 static int fds[2], hidden[2];
 
-static void *blocked(void *) {
+static void* blocked(void*) {
     char c;
     while (read(fds[0], &c, 1) == 1) {
     }
     return nullptr;
 }
 
-static void *executes(void *) {
+static void* executes(void*) {
     char self[4096] = "", pid[16], a[16], b[16], h[16];
     CHECK(readlink("/proc/self/exe", self, sizeof self - 1) > 0);
     snprintf(pid, sizeof pid, "%d", getpid());
@@ -23,13 +23,13 @@ static void *executes(void *) {
     return nullptr;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     if (argc == 5) {
         int a = atoi(argv[2]), b = atoi(argv[3]);
         CHECK(getpid() == atoi(argv[1]) && gettid() == getpid());
         CHECK((fcntl(a, F_GETFL) & O_NONBLOCK) == 0 && (fcntl(b, F_GETFL) & O_NONBLOCK) == 0);
         CHECK(fcntl(atoi(argv[4]), F_GETFD) == -1 && errno == EBADF);
-        pthread_t t = start(twin_ponger, (void *)(intptr_t)a);
+        pthread_t t = start(twin_ponger, (void*)(intptr_t)a);
         close(b);
         finish(t);
         CHECK(pingpong(3, 5) == 15);

@@ -1,10 +1,10 @@
-// fork and exec from a thread: the new program gets arguments, environment, the pipes put on 0 and 1
-// and no descriptor or non-blocking flag that a native process would not have.
+// fork and exec from a thread: the new program gets arguments, environment, the pipes put on 0 and
+// 1 and no descriptor or non-blocking flag that a native process would not have.
 #include "../../support/twin.h"
 #include <algorithm>
 #include <string>
 
-extern char **environ;
+extern char** environ;
 static char self[4096];
 
 // The listing that the executed image makes of its own descriptors.
@@ -12,8 +12,7 @@ static int report() {
     std::string line;
     for (int fd = 0; fd < 4096; fd++) {
         int flags = fcntl(fd, F_GETFL);
-        if (flags != -1)
-            line += std::to_string(fd) + ((flags & O_NONBLOCK) ? "N " : " ");
+        if (flags != -1) line += std::to_string(fd) + ((flags & O_NONBLOCK) ? "N " : " ");
     }
     line += "env " + std::string(getenv("TWIN") ? getenv("TWIN") : "none");
     put(1, line.data(), line.size());
@@ -24,13 +23,13 @@ static std::string run(bool use_vfork) {
     int out[2], in[2], inherited[2];
     CHECK(pipe2(out, O_CLOEXEC) == 0 && pipe2(in, O_CLOEXEC) == 0);
     CHECK(pipe2(inherited, O_CLOEXEC) == 0);
-    char *args[] = {self, (char *)"report", nullptr};
-    char *env[64];
+    char* args[] = {self, (char*)"report", nullptr};
+    char* env[64];
     int n = 0;
     // What the loader needs stays; the rest is known.
-    for (char **e = environ; *e && n < 60; e++)
+    for (char** e = environ; *e && n < 60; e++)
         if (strncmp(*e, "TWIN=", 5) != 0) env[n++] = *e;
-    env[n++] = (char *)"TWIN=yes";
+    env[n++] = (char*)"TWIN=yes";
     env[n] = nullptr;
     pid_t child = use_vfork ? vfork() : fork();
     CHECK(child >= 0);
@@ -49,7 +48,7 @@ static std::string run(bool use_vfork) {
     return std::string(b, got);
 }
 
-static void *from_thread(void *) {
+static void* from_thread(void*) {
     for (int i = 0; i < 5; i++) {
         std::string a = run(false), b = run(true);
         CHECK(a == b);
@@ -59,7 +58,7 @@ static void *from_thread(void *) {
     return nullptr;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     if (argc > 1 && strcmp(argv[1], "report") == 0) return report();
     // A known start: whoever ran this program may have left descriptors open.
     for (int fd = 3; fd < 1024; fd++) close(fd);
@@ -67,7 +66,7 @@ int main(int argc, char **argv) {
     CHECK(n > 0);
     int idle[2];
     CHECK(pipe2(idle, O_CLOEXEC) == 0);
-    pthread_t waiting = start(twin_ponger, (void *)(intptr_t)idle[0]);
+    pthread_t waiting = start(twin_ponger, (void*)(intptr_t)idle[0]);
     finish(start(from_thread, nullptr));
     close(idle[1]);
     finish(waiting);

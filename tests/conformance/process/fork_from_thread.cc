@@ -1,6 +1,6 @@
-// fork() in a thread while others block and allocate: the child goes on alone with malloc, its thread
-// identity, new threads and new sockets, and its exit code arrives.
-// expect: fibers>=4 native_fallbacks=0
+// fork() in a thread while others block and allocate: the child goes on alone with malloc, its
+// thread identity, new threads and new sockets, and its exit code arrives. expect: fibers>=4
+// native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -8,22 +8,22 @@ static int idle[2];
 static std::atomic<bool> stop;
 static __thread int mine = 1;
 
-static void *blocked(void *) {
+static void* blocked(void*) {
     char c;
     while (read(idle[0], &c, 1) == 1) {
     }
     return nullptr;
 }
-static void *allocating(void *) {
+static void* allocating(void*) {
     for (size_t i = 1; !stop; i++) {
-        char *p = (char *)malloc(i % 5000 + 1);
+        char* p = (char*)malloc(i % 5000 + 1);
         p[0] = 1;
         free(p);
     }
     return nullptr;
 }
 
-static void *forker(void *) {
+static void* forker(void*) {
     mine = 42;
     pthread_t self = pthread_self();
     int right = 0;
@@ -34,7 +34,7 @@ static void *forker(void *) {
             CHECK(getppid() == parent && getpid() != parent);
             CHECK(pthread_equal(self, pthread_self()) && mine == 42);
             CHECK(gettid() == getpid());  // The only thread of a process is its leader.
-            void *p = malloc(100000);
+            void* p = malloc(100000);
             CHECK(p);
             free(p);
             CHECK(pingpong(4, 10) == 40);
@@ -45,7 +45,7 @@ static void *forker(void *) {
         CHECK(mine == 42);
         right += exited_with(reap(child), 10 + i);
     }
-    return (void *)(intptr_t)right;
+    return (void*)(intptr_t)right;
 }
 
 int main() {

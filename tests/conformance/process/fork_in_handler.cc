@@ -1,6 +1,5 @@
-// fork in a signal handler, in a thread that was blocked or busy: the child leaves the handler or ends in it, the parent's
-// thread goes on where it was.
-// expect: fibers>=2 native_fallbacks=0
+// fork in a signal handler, in a thread that was blocked or busy: the child leaves the handler or
+// ends in it, the parent's thread goes on where it was. expect: fibers>=2 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -24,13 +23,13 @@ static void handler(int) {
     sem_post(&done);
     errno = saved;
 }
-static void *blocked(void *arg) {
+static void* blocked(void* arg) {
     sem_post(&ready);
     char c;
     CHECK(read((int)(intptr_t)arg, &c, 1) == 1 && c == 'e');
     return nullptr;
 }
-static void *busy(void *) {
+static void* busy(void*) {
     sem_post(&ready);
     volatile unsigned long spin = 0;
     while (!stop) spin = spin + 1;
@@ -46,7 +45,7 @@ int main() {
     a.sa_handler = handler;
     a.sa_flags = SA_RESTART;
     CHECK(sigaction(SIGUSR1, &a, nullptr) == 0);
-    pthread_t t[2] = {start(blocked, (void *)(intptr_t)hold[0]), start(busy, nullptr)};
+    pthread_t t[2] = {start(blocked, (void*)(intptr_t)hold[0]), start(busy, nullptr)};
     wait_sem(&ready);
     wait_sem(&ready);
     nap(5);

@@ -1,6 +1,6 @@
-// What belongs to the process is one for all threads: working directory, umask, user ids, limits, environment, file
-// locks, getpid; times and getrusage grow with the work of all of them.
-// expect: fibers>=6
+// What belongs to the process is one for all threads: working directory, umask, user ids, limits,
+// environment, file locks, getpid; times and getrusage grow with the work of all of them. expect:
+// fibers>=6
 #include "../../support/twin.h"
 #include <limits.h>
 #include <sys/file.h>
@@ -14,7 +14,7 @@ static std::atomic<bool> stop;
 static uid_t seen_uid, seen_gid;
 static char seen_cwd[PATH_MAX];
 
-static void *observer(void *) {
+static void* observer(void*) {
     while (true) {
         wait_sem(&step);
         if (stop) return nullptr;
@@ -28,17 +28,17 @@ static void observe() {
     sem_post(&step);
     wait_sem(&answer);
 }
-static void *waits(void *arg) {
+static void* waits(void* arg) {
     char c;
     (void)!read((int)(intptr_t)arg, &c, 1);
     // Blocked while the ids changed: has the new ones all the same.
-    return (void *)(intptr_t)geteuid();
+    return (void*)(intptr_t)geteuid();
 }
-static void *changes(void *) {
+static void* changes(void*) {
     CHECK(seteuid(65534) == 0 && geteuid() == 65534);
     return nullptr;
 }
-static void *work(void *) {
+static void* work(void*) {
     volatile unsigned long spin = 0;
     timespec t;
     do {
@@ -54,16 +54,18 @@ int main() {
     CHECK(chdir("/proc") == 0);
     observe();
     CHECK(strcmp(seen_cwd, "/proc") == 0);
-    finish(start([](void *) -> void * {
-        CHECK(chdir("/tmp") == 0);
-        umask(0027);
-        CHECK(setenv("TWIN_SHARED", "set", 1) == 0);
-        rlimit r;
-        CHECK(getrlimit(RLIMIT_NOFILE, &r) == 0);
-        r.rlim_cur = 777 < r.rlim_max ? 777 : r.rlim_max;
-        CHECK(setrlimit(RLIMIT_NOFILE, &r) == 0);
-        return nullptr;
-    }, nullptr));
+    finish(start(
+        [](void*) -> void* {
+            CHECK(chdir("/tmp") == 0);
+            umask(0027);
+            CHECK(setenv("TWIN_SHARED", "set", 1) == 0);
+            rlimit r;
+            CHECK(getrlimit(RLIMIT_NOFILE, &r) == 0);
+            r.rlim_cur = 777 < r.rlim_max ? 777 : r.rlim_max;
+            CHECK(setrlimit(RLIMIT_NOFILE, &r) == 0);
+            return nullptr;
+        },
+        nullptr));
     observe();
     rlimit r;
     CHECK(strcmp(seen_cwd, "/tmp") == 0 && umask(0022) == 0027);
@@ -74,14 +76,14 @@ int main() {
     int hold[2];
     CHECK(pipe(hold) == 0);
     if (geteuid() == 0) {
-        pthread_t w = start(waits, (void *)(intptr_t)hold[0]);
+        pthread_t w = start(waits, (void*)(intptr_t)hold[0]);
         nap(10);
         finish(start(changes, nullptr));
         CHECK(geteuid() == 65534);
         observe();
         CHECK(seen_uid == 65534);
         put(hold[1], "x", 1);
-        CHECK(finish(w) == (void *)65534);
+        CHECK(finish(w) == (void*)65534);
         CHECK(open("/etc/shadow", O_RDONLY) == -1 && errno == EACCES);
         CHECK(seteuid(0) == 0);
         observe();
@@ -93,10 +95,10 @@ int main() {
         pid_t p = fork();
         CHECK(p >= 0);
         if (p == 0) {
-            pthread_t t = start(waits, (void *)(intptr_t)hold[0]);
+            pthread_t t = start(waits, (void*)(intptr_t)hold[0]);
             CHECK(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
             put(hold[1], "x", 1);
-            CHECK(finish(t) == (void *)65534);
+            CHECK(finish(t) == (void*)65534);
             CHECK(setuid(0) == -1 && errno == EPERM);
             _exit(0);
         }
@@ -105,27 +107,29 @@ int main() {
     puts("user ids are shared");  // for an ordinary user there is nothing to change
 
     // POSIX record locks belong to the process, flock to the description.
-    FILE *f = tmpfile();
+    FILE* f = tmpfile();
     struct flock l = {};
     l.l_type = F_WRLCK;
     CHECK(f && fcntl(fileno(f), F_SETLK, &l) == 0);
-    finish(start([](void *arg) -> void * {
-        struct flock mine = {};
-        mine.l_type = F_WRLCK;
-        CHECK(fcntl((int)(intptr_t)arg, F_SETLKW, &mine) == 0);
-        CHECK(flock((int)(intptr_t)arg, LOCK_EX) == 0);
-        return nullptr;
-    }, (void *)(intptr_t)fileno(f)));
+    finish(start(
+        [](void* arg) -> void* {
+            struct flock mine = {};
+            mine.l_type = F_WRLCK;
+            CHECK(fcntl((int)(intptr_t)arg, F_SETLKW, &mine) == 0);
+            CHECK(flock((int)(intptr_t)arg, LOCK_EX) == 0);
+            return nullptr;
+        },
+        (void*)(intptr_t)fileno(f)));
     CHECK(flock(fileno(f), LOCK_EX | LOCK_NB) == 0);
 
     rusage before, after;
     tms t0, t1;
     CHECK(getrusage(RUSAGE_SELF, &before) == 0 && times(&t0) != (clock_t)-1);
     pthread_t w[3];
-    for (auto &one : w) one = start(work, nullptr);
-    for (auto &one : w) finish(one);
+    for (auto& one : w) one = start(work, nullptr);
+    for (auto& one : w) finish(one);
     CHECK(getrusage(RUSAGE_SELF, &after) == 0 && times(&t1) != (clock_t)-1);
-    auto us = [](const rusage &u) {
+    auto us = [](const rusage& u) {
         return (u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000L + u.ru_utime.tv_usec +
                u.ru_stime.tv_usec;
     };

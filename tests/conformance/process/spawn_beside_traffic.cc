@@ -1,16 +1,15 @@
-// posix_spawn with file actions and attributes, 300 times, while 20 connections carry verified traffic:
-// every child prints what it was told to, ends with its code, and no connection loses a byte.
-// expect: fibers>=40 native_fallbacks=0
-// limit: 30
+// posix_spawn with file actions and attributes, 300 times, while 20 connections carry verified
+// traffic: every child prints what it was told to, ends with its code, and no connection loses a
+// byte. expect: fibers>=40 native_fallbacks=0 limit: 30
 #include "../../support/twin.h"
 #include <atomic>
 #include <spawn.h>
 
-extern char **environ;
+extern char** environ;
 static std::atomic<bool> stop;
 static std::atomic<long> sent_messages, good_messages;
 
-static void *client(void *arg) {
+static void* client(void* arg) {
     int fd = (int)(intptr_t)arg;
     unsigned char out[64], in[64];
     for (int r = 0; !stop; r++) {
@@ -26,14 +25,14 @@ static void *client(void *arg) {
     return nullptr;
 }
 
-static void *server(void *arg) {
+static void* server(void* arg) {
     int fd = (int)(intptr_t)arg;
     unsigned char b[64];
     while (true) {
         size_t n = take(fd, b, 64);
         if (n == 0) break;
         CHECK(n == 64);
-        for (unsigned char &c : b) c++;
+        for (unsigned char& c : b) c++;
         put(fd, b, 64);
     }
     close(fd);
@@ -57,12 +56,12 @@ static int spawn_one(int i) {
     sigaddset(&defaults, SIGPIPE);
     CHECK(posix_spawnattr_setsigmask(&attr, &mask) == 0);
     CHECK(posix_spawnattr_setsigdefault(&attr, &defaults) == 0);
-    CHECK(posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                              POSIX_SPAWN_SETPGROUP) == 0);
+    CHECK(posix_spawnattr_setflags(
+              &attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP) == 0);
     char script[64], expected[64], got[64];
     snprintf(script, sizeof script, "echo %d $PWD; exit %d", i, i % 100);
     int length = snprintf(expected, sizeof expected, "%d /tmp\n", i);
-    char *args[] = {(char *)"sh", (char *)"-c", script, nullptr};
+    char* args[] = {(char*)"sh", (char*)"-c", script, nullptr};
     pid_t pid;
     CHECK((errno = posix_spawn(&pid, "/bin/sh", &actions, &attr, args, environ)) == 0);
     close(out[1]);
@@ -79,13 +78,13 @@ int main() {
     for (int i = 0; i < 20; i++) {
         int fds[2];
         tcp_pair(fds);
-        t[2 * i] = start(server, (void *)(intptr_t)fds[0]);
-        t[2 * i + 1] = start(client, (void *)(intptr_t)fds[1]);
+        t[2 * i] = start(server, (void*)(intptr_t)fds[0]);
+        t[2 * i + 1] = start(client, (void*)(intptr_t)fds[1]);
     }
     int good = 0;
     for (int i = 0; i < 300; i++) good += spawn_one(i);
     pid_t pid;
-    char *args[] = {(char *)"nothing", nullptr};
+    char* args[] = {(char*)"nothing", nullptr};
     CHECK(posix_spawn(&pid, "/nonexistent/nothing", nullptr, nullptr, args, environ) == ENOENT);
     CHECK(posix_spawnp(&pid, "no-such-program", nullptr, nullptr, args, environ) == ENOENT);
     stop = true;

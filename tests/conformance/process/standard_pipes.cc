@@ -1,25 +1,25 @@
-// A child whose stdin and stdout are the parent's pipes, run with threads on both sides: an interactive dialogue, end
-// of input, exit; the pipes stay blocking for the other side.
+// A child whose stdin and stdout are the parent's pipes, run with threads on both sides: an
+// interactive dialogue, end of input, exit; the pipes stay blocking for the other side.
 #include "../../support/twin.h"
 
-static void *upper(void *arg) {
+static void* upper(void* arg) {
     // The child's filter: one thread reads, this one writes.
-    FILE *f = (FILE *)arg;
+    FILE* f = (FILE*)arg;
     char line[128];
     while (fgets(line, sizeof line, f)) {
-        for (char *p = line; *p; p++)
+        for (char* p = line; *p; p++)
             if (*p >= 'a' && *p <= 'z') *p = (char)(*p - 32);
         CHECK(fputs(line, stdout) >= 0 && fflush(stdout) == 0);
     }
-    return (void *)1;
+    return (void*)1;
 }
 
 struct Dialogue {
     int in, out;
     int id, good;
 };
-static void *talk(void *arg) {
-    Dialogue *d = (Dialogue *)arg;
+static void* talk(void* arg) {
+    Dialogue* d = (Dialogue*)arg;
     FILE *to = fdopen(d->in, "w"), *from = fdopen(d->out, "r");
     char line[128], expected[128];
     for (int i = 0; i < 20; i++) {
@@ -47,9 +47,9 @@ int main() {
         if (pid[i] == 0) {
             CHECK(dup2(in[0], 0) == 0 && dup2(out[1], 1) == 1);
             closefrom(3);  // the parent's other pipes would delay the end of input
-            FILE *f = fdopen(0, "r");
-            void *result = finish(start(upper, f));
-            _exit(result == (void *)1 ? 30 + i : 1);
+            FILE* f = fdopen(0, "r");
+            void* result = finish(start(upper, f));
+            _exit(result == (void*)1 ? 30 + i : 1);
         }
         close(in[0]);
         close(out[1]);

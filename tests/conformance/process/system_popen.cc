@@ -1,13 +1,12 @@
-// system, popen and pclose in several threads at once beside live connections: output, input and exit
-// statuses are right; a pipe of one popen is not leaked into another's child.
-// expect: fibers>=8 native_fallbacks=0
-// limit: 20
+// system, popen and pclose in several threads at once beside live connections: output, input and
+// exit statuses are right; a pipe of one popen is not leaked into another's child. expect:
+// fibers>=8 native_fallbacks=0 limit: 20
 #include "../../support/twin.h"
 #include <atomic>
 
 static std::atomic<int> good;
 
-static void *commands(void *arg) {
+static void* commands(void* arg) {
     int id = (int)(intptr_t)arg;
     char command[128], line[128], expected[128];
     for (int i = 0; i < 5; i++) {
@@ -15,7 +14,7 @@ static void *commands(void *arg) {
         int status = system(command);
         good += exited_with(status, id + i);
         snprintf(command, sizeof command, "echo out %d; exit %d", id * 100 + i, id);
-        FILE *f = popen(command, "re");
+        FILE* f = popen(command, "re");
         CHECK(f);
         snprintf(expected, sizeof expected, "out %d\n", id * 100 + i);
         CHECK(fgets(line, sizeof line, f) && strcmp(line, expected) == 0);
@@ -29,14 +28,14 @@ static void *commands(void *arg) {
     return nullptr;
 }
 
-static void *echo_client(void *) {
+static void* echo_client(void*) {
     for (int i = 0; i < 20; i++) CHECK(pingpong(2, 5) == 10);
     return nullptr;
 }
 
 int main() {
     pthread_t t[8];
-    for (int i = 0; i < 6; i++) t[i] = start(commands, (void *)(intptr_t)(i + 1));
+    for (int i = 0; i < 6; i++) t[i] = start(commands, (void*)(intptr_t)(i + 1));
     for (int i = 6; i < 8; i++) t[i] = start(echo_client, nullptr);
     for (pthread_t one : t) finish(one);
     CHECK(system(nullptr) != 0);

@@ -1,7 +1,6 @@
-// vfork suspends the calling thread alone: the others run on while the child holds it, and memory that the child
-// changed is seen; many threads may do it at once.
-// expect: fibers>=9 native_fallbacks=0
-// limit: 20
+// vfork suspends the calling thread alone: the others run on while the child holds it, and memory
+// that the child changed is seen; many threads may do it at once. expect: fibers>=9
+// native_fallbacks=0 limit: 20
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -9,14 +8,14 @@ static std::atomic<long> ticks;
 static std::atomic<bool> stop;
 static std::atomic<int> ran;
 
-static void *ticker(void *) {
+static void* ticker(void*) {
     while (!stop) {
         CHECK(pingpong(1, 4) == 4);
         ticks++;
     }
     return nullptr;
 }
-static void *forks(void *) {
+static void* forks(void*) {
     for (volatile int i = 0; i < 10; i = i + 1) {
         volatile int changed = 0;
         char code[8];
@@ -43,7 +42,7 @@ static void *forks(void *) {
     return nullptr;
 }
 // A child that stays: its parent thread waits, everybody else works.
-static void *held(void *) {
+static void* held(void*) {
     pid_t p = vfork();
     CHECK(p >= 0);
     if (p == 0) {
@@ -61,8 +60,8 @@ int main() {
     pthread_t h = start(held, nullptr);
     while (ticks < before + 10) nap(1);
     finish(h);
-    for (auto &one : t) one = start(forks, nullptr);
-    for (auto &one : t) finish(one);
+    for (auto& one : t) one = start(forks, nullptr);
+    for (auto& one : t) finish(one);
     stop = true;
     finish(busy);
     printf("%d children\n", (int)ran);

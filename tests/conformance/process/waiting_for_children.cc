@@ -1,5 +1,5 @@
-// wait, waitpid, wait4 and waitid block in a thread while the others go on, and report codes, signals,
-// stops and continues; WNOHANG and ECHILD as documented.
+// wait, waitpid, wait4 and waitid block in a thread while the others go on, and report codes,
+// signals, stops and continues; WNOHANG and ECHILD as documented.
 #include "../../support/twin.h"
 #include <sys/resource.h>
 #include <atomic>
@@ -10,7 +10,7 @@ static std::atomic<bool> stop;
 static int line[2];
 
 // The pair exists before the first fork and stays: a child that holds copies delays no end of file.
-static void *ticker(void *) {
+static void* ticker(void*) {
     unsigned char c = 0;
     while (!stop) {
         unsigned char sent = c;
@@ -44,13 +44,15 @@ struct Waiter {
     int code, sig;
 };
 
-static void *wait_one(void *arg) {
-    Waiter *w = (Waiter *)arg;
+static void* wait_one(void* arg) {
+    Waiter* w = (Waiter*)arg;
     int status = 0;
     rusage usage;
     siginfo_t info = {};
     switch (w->kind) {
-        case 0: CHECK(waitpid(w->pid, &status, 0) == w->pid); break;
+        case 0:
+            CHECK(waitpid(w->pid, &status, 0) == w->pid);
+            break;
         case 1:
             CHECK(wait4(w->pid, &status, 0, &usage) == w->pid);
             CHECK(usage.ru_maxrss > 0);
@@ -68,7 +70,7 @@ static void *wait_one(void *arg) {
 
 int main() {
     unix_pair(line);
-    pthread_t answers = start(twin_ponger, (void *)(intptr_t)line[1]);
+    pthread_t answers = start(twin_ponger, (void*)(intptr_t)line[1]);
     pthread_t busy = start(ticker, nullptr);
     int right = 0;
     for (int round = 0; round < 4; round++) {

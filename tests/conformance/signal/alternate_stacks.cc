@@ -1,6 +1,6 @@
-// sigaltstack is per thread: SA_ONSTACK handlers run on the stack of their own thread, others on the normal one; a
-// stack overflow is survived through it; nothing is inherited by new threads; the getters tell the truth.
-// expect: fibers>=9 native_fallbacks=0
+// sigaltstack is per thread: SA_ONSTACK handlers run on the stack of their own thread, others on
+// the normal one; a stack overflow is survived through it; nothing is inherited by new threads; the
+// getters tell the truth. expect: fibers>=9 native_fallbacks=0
 #include "../../support/twin.h"
 #include <setjmp.h>
 #include <sys/mman.h>
@@ -8,7 +8,7 @@
 
 static const int threads = 8;
 static const size_t size = 64 << 10;
-static __thread char *own;
+static __thread char* own;
 static __thread volatile int on_own, elsewhere;
 static __thread sigjmp_buf back;
 static std::atomic<int> right, overflows;
@@ -37,17 +37,17 @@ static void overflow(int) {
     CHECK(&here >= own && &here < own + size);
     siglongjmp(back, 1);
 }
-__attribute__((noinline)) static int deeper(volatile int *p) {
+__attribute__((noinline)) static int deeper(volatile int* p) {
     volatile char room[4096];
     room[0] = (char)*p;
     if (room[0] == 77) return 0;  // never: what it is given is zero
-    return deeper((volatile int *)room) + room[0];
+    return deeper((volatile int*)room) + room[0];
 }
 
-static void *body(void *arg) {
+static void* body(void* arg) {
     stack_t s;
     CHECK(sigaltstack(nullptr, &s) == 0 && (s.ss_flags & SS_DISABLE));
-    own = (char *)mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    own = (char*)mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(own != MAP_FAILED);
     s = {};
     s.ss_sp = own;
@@ -86,7 +86,7 @@ int main() {
     a.sa_handler = overflow;
     CHECK(sigaction(SIGSEGV, &a, nullptr) == 0);
     pthread_t t[threads];
-    for (int i = 0; i < threads; i++) t[i] = start(body, (void *)(intptr_t)(i < 3));
+    for (int i = 0; i < threads; i++) t[i] = start(body, (void*)(intptr_t)(i < 3));
     for (pthread_t one : t) finish(one);
     body(nullptr);
     printf("%d threads right, %d overflows survived\n", (int)right, (int)overflows);

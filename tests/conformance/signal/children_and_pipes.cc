@@ -1,5 +1,5 @@
-// A SIGCHLD handler with a waitpid loop reaps children made by several threads; SIGPIPE comes to the thread that wrote,
-// its error is EPIPE when ignored or blocked, MSG_NOSIGNAL avoids it.
+// A SIGCHLD handler with a waitpid loop reaps children made by several threads; SIGPIPE comes to
+// the thread that wrote, its error is EPIPE when ignored or blocked, MSG_NOSIGNAL avoids it.
 // expect: fibers>=5 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
@@ -18,7 +18,7 @@ static void on_pipe(int) {
     piped++;
     if (!writes) piped_elsewhere++;
 }
-static void *forks(void *arg) {
+static void* forks(void* arg) {
     for (int i = 0; i < 10; i++) {
         pid_t p = fork();
         CHECK(p >= 0);
@@ -27,7 +27,7 @@ static void *forks(void *arg) {
     }
     return nullptr;
 }
-static void *writer(void *) {
+static void* writer(void*) {
     writes = true;
     int fds[2];
     for (int i = 0; i < 5; i++) {
@@ -62,7 +62,7 @@ int main() {
     a.sa_flags = SA_RESTART | SA_NOCLDSTOP;
     CHECK(sigaction(SIGCHLD, &a, nullptr) == 0);
     pthread_t t[4];
-    for (int i = 0; i < 4; i++) t[i] = start(forks, (void *)(intptr_t)(i + 1));
+    for (int i = 0; i < 4; i++) t[i] = start(forks, (void*)(intptr_t)(i + 1));
     for (pthread_t one : t) finish(one);
     while (reaped < 40) nap(1);
     CHECK(waitpid(-1, nullptr, 0) == -1 && errno == ECHILD);
@@ -77,13 +77,15 @@ int main() {
     CHECK(p >= 0);
     if (p == 0) {
         signal(SIGPIPE, SIG_DFL);
-        finish(start([](void *) -> void * {
-            int fds[2];
-            CHECK(pipe(fds) == 0);
-            close(fds[0]);
-            (void)!write(fds[1], "x", 1);
-            return nullptr;
-        }, nullptr));
+        finish(start(
+            [](void*) -> void* {
+                int fds[2];
+                CHECK(pipe(fds) == 0);
+                close(fds[0]);
+                (void)!write(fds[1], "x", 1);
+                return nullptr;
+            },
+            nullptr));
         _exit(0);
     }
     while (reaped < 41) nap(1);

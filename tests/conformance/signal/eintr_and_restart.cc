@@ -1,7 +1,6 @@
-// A handler without SA_RESTART ends a waiting read, recv, accept, write, poll, select, nanosleep and
-// sem_wait with EINTR; with SA_RESTART the restartable ones go on, the others still give EINTR; condition
-// waits and mutexes never show it.
-// limit: 30
+// A handler without SA_RESTART ends a waiting read, recv, accept, write, poll, select, nanosleep
+// and sem_wait with EINTR; with SA_RESTART the restartable ones go on, the others still give EINTR;
+// condition waits and mutexes never show it. limit: 30
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/epoll.h>
@@ -18,15 +17,13 @@ static bool flag;
 static char buffer[1 << 16];
 
 struct Call {
-    const char *name;
+    const char* name;
     bool restarts;
     long (*call)();
     void (*release)();  // lets a restarted call end with 1
 };
 static void send_byte() { put(fds[1], "r", 1); }
-static void drain() {
-    CHECK(read(full[0], buffer, sizeof buffer) > 0);
-}
+static void drain() { CHECK(read(full[0], buffer, sizeof buffer) > 0); }
 static void set_flag() {
     pthread_mutex_lock(&mutex);
     flag = true;
@@ -92,12 +89,12 @@ static const Call calls[] = {
     {"pause", false, [] { return (long)pause(); }, nullptr},
 };
 
-static const Call *current;
+static const Call* current;
 static std::atomic<int> returned;
 static long result;
 static int code;
 
-static void *caller(void *) {
+static void* caller(void*) {
     sem_post(&entered);
     result = current->call();
     code = errno;
@@ -106,7 +103,7 @@ static void *caller(void *) {
 }
 
 // Signals until the handler has run while the call was waiting: a call that a signal may end ends.
-static void run(const Call &c, bool restart) {
+static void run(const Call& c, bool restart) {
     struct sigaction a = {};
     a.sa_handler = handler;
     a.sa_flags = restart ? SA_RESTART : 0;
@@ -135,14 +132,14 @@ static void run(const Call &c, bool restart) {
     printf("%s%s: %s\n", c.name, restart ? " with SA_RESTART" : "", goes_on ? "goes on" : "EINTR");
 }
 
-static void *cond_waiter(void *) {
+static void* cond_waiter(void*) {
     pthread_mutex_lock(&mutex);
     sem_post(&entered);
     while (!flag) CHECK(pthread_cond_wait(&cond, &mutex) == 0);
     pthread_mutex_unlock(&mutex);
     return nullptr;
 }
-static void *mutex_waiter(void *) {
+static void* mutex_waiter(void*) {
     sem_post(&entered);
     CHECK(pthread_mutex_lock(&mutex) == 0);
     CHECK(pthread_mutex_unlock(&mutex) == 0);
@@ -159,11 +156,10 @@ int main() {
     }
     CHECK(fcntl(full[1], F_SETFL, 0) == 0);
     CHECK((ep = epoll_create1(0)) >= 0);
-    for (const Call &c : calls) {
+    for (const Call& c : calls) {
         run(c, false);
         run(c, true);
-        if (strcmp(c.name, "write") == 0)
-            CHECK(fcntl(full[1], F_GETFL) == O_WRONLY);
+        if (strcmp(c.name, "write") == 0) CHECK(fcntl(full[1], F_GETFL) == O_WRONLY);
     }
     pthread_t t = start(cond_waiter, nullptr);
     wait_sem(&entered);

@@ -1,5 +1,6 @@
-// SA_SIGINFO fields and flags: si_code and si_pid for kill, pthread_kill, sigqueue, a child's end, a timer and a
-// fault; SA_RESETHAND, SA_NODEFER, sa_mask, SIG_IGN; what sigaction reports is what was set.
+// SA_SIGINFO fields and flags: si_code and si_pid for kill, pthread_kill, sigqueue, a child's end,
+// a timer and a fault; SA_RESETHAND, SA_NODEFER, sa_mask, SIG_IGN; what sigaction reports is what
+// was set.
 #include "../../support/twin.h"
 #include <setjmp.h>
 #include <ucontext.h>
@@ -9,7 +10,7 @@ static volatile siginfo_t last;
 static volatile sig_atomic_t runs, depth, deepest, other_blocked, self_blocked, may_nest;
 static sigjmp_buf back;
 
-static void note(int sig, siginfo_t *info, void *context) {
+static void note(int sig, siginfo_t* info, void* context) {
     (void)context;
     CHECK(sig == info->si_signo);
     last = *info;
@@ -24,19 +25,19 @@ static void nested(int sig) {
     if (may_nest && deepest < 3) raise(sig);
     depth--;
 }
-static void fault(int sig, siginfo_t *info, void *context) {
+static void fault(int sig, siginfo_t* info, void* context) {
     (void)sig;
-    CHECK(((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] != 0);
+    CHECK(((ucontext_t*)context)->uc_mcontext.gregs[REG_RIP] != 0);
     last = *info;
     siglongjmp(back, 1);
 }
-static void set(int sig, void (*f)(int, siginfo_t *, void *), int flags) {
+static void set(int sig, void (*f)(int, siginfo_t*, void*), int flags) {
     struct sigaction a = {.sa_sigaction = f, .sa_flags = flags | SA_SIGINFO}, old;
     CHECK(sigaction(sig, &a, NULL) == 0 && sigaction(sig, NULL, &old) == 0);
     CHECK(old.sa_sigaction == f && (old.sa_flags & ~0x04000000) == (flags | SA_SIGINFO));
 }
 
-static void *in_thread(void *arg) {
+static void* in_thread(void* arg) {
     (void)arg;
     set(SIGUSR1, note, SA_RESTART);
     CHECK(pthread_kill(pthread_self(), SIGUSR1) == 0);
@@ -68,9 +69,9 @@ static void *in_thread(void *arg) {
     CHECK(deepest == 3 && self_blocked == 0 && other_blocked == 0);
 
     set(SIGSEGV, fault, 0);
-    int *volatile nowhere = (int *)16;
+    int* volatile nowhere = (int*)16;
     if (sigsetjmp(back, 1) == 0) *nowhere = 1;
-    CHECK(last.si_signo == SIGSEGV && last.si_code == SEGV_MAPERR && last.si_addr == (void *)16);
+    CHECK(last.si_signo == SIGSEGV && last.si_code == SEGV_MAPERR && last.si_addr == (void*)16);
     set(SIGFPE, fault, 0);
     volatile int zero = 0;
     if (sigsetjmp(back, 1) == 0) zero = 100 / zero;

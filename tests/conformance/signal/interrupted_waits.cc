@@ -1,6 +1,6 @@
-// sigsuspend and pause return after the handler ran, with the mask as before; siglongjmp leaves a handler that
-// interrupted a blocking read, again and again; sem_post in a handler wakes a waiter; a handler writes a pipe.
-// expect: fibers>=6 native_fallbacks=0
+// sigsuspend and pause return after the handler ran, with the mask as before; siglongjmp leaves a
+// handler that interrupted a blocking read, again and again; sem_post in a handler wakes a waiter;
+// a handler writes a pipe. expect: fibers>=6 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <setjmp.h>
@@ -36,7 +36,7 @@ static void block(int how) {
     CHECK(pthread_sigmask(how, &s, nullptr) == 0);
 }
 
-static void *suspends(void *) {
+static void* suspends(void*) {
     block(SIG_BLOCK);
     sigset_t open_mask, now;
     CHECK(pthread_sigmask(SIG_BLOCK, nullptr, &open_mask) == 0);
@@ -49,7 +49,7 @@ static void *suspends(void *) {
     }
     return nullptr;
 }
-static void *polls(void *) {
+static void* polls(void*) {
     block(SIG_BLOCK);
     sigset_t open_mask;
     sigemptyset(&open_mask);
@@ -60,13 +60,13 @@ static void *polls(void *) {
     return nullptr;
 }
 static std::atomic<bool> paused;
-static void *pauses(void *) {
+static void* pauses(void*) {
     sem_post(&ready);
     CHECK(pause() == -1 && errno == EINTR);
     paused = true;
     return nullptr;
 }
-static void *jumps_out(void *) {
+static void* jumps_out(void*) {
     volatile int jumped = 0;
     char c;
     if (sigsetjmp(back, 1)) jumped = jumped + 1;
@@ -78,9 +78,9 @@ static void *jumps_out(void *) {
     block(SIG_BLOCK);
     sem_post(&ready);
     CHECK(read(fds[0], &c, 1) == 1 && c == 'j');
-    return (void *)(intptr_t)jumped;
+    return (void*)(intptr_t)jumped;
 }
-static void *waits(void *) {
+static void* waits(void*) {
     for (int i = 0; i < 20; i++) {
         wait_sem(&from_handler);
         sem_post(&ready);
@@ -128,7 +128,7 @@ int main() {
     set(posts);
     handled = 0;
     t = start(waits, nullptr);
-    pthread_t target = start(twin_ponger, (void *)(intptr_t)fds[0]);
+    pthread_t target = start(twin_ponger, (void*)(intptr_t)fds[0]);
     for (int i = 0; i < 20; i++) {
         CHECK(pthread_kill(i % 2 ? target : pthread_self(), SIGUSR1) == 0);
         wait_sem(&ready);

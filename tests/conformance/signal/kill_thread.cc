@@ -1,6 +1,6 @@
-// pthread_kill runs the handler in exactly the thread it names, running or blocked (its pthread_self and
-// its own thread variable say so), interrupts only that thread and returns ESRCH-like codes as glibc does.
-// expect: fibers>=8 native_fallbacks=0
+// pthread_kill runs the handler in exactly the thread it names, running or blocked (its
+// pthread_self and its own thread variable say so), interrupts only that thread and returns
+// ESRCH-like codes as glibc does. expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -22,7 +22,7 @@ static void on_usr1(int sig) {
     errno = saved;
 }
 
-static void *body(void *arg) {
+static void* body(void* arg) {
     number = (int)(intptr_t)arg;
     self_of[number] = pthread_self();
     sem_post(&ready);
@@ -41,7 +41,7 @@ static void *body(void *arg) {
         }
         CHECK(interrupted <= kills);
     }
-    return (void *)(intptr_t)handled;
+    return (void*)(intptr_t)handled;
 }
 
 int main() {
@@ -52,7 +52,7 @@ int main() {
     pthread_t t[threads];
     for (int i = 0; i < threads; i++) {
         CHECK(pipe(fds[i]) == 0);
-        t[i] = start(body, (void *)(intptr_t)i);
+        t[i] = start(body, (void*)(intptr_t)i);
     }
     for (int i = 0; i < threads; i++) wait_sem(&ready);
     for (int k = 0; k < kills; k++) {

@@ -1,6 +1,6 @@
-// Each thread has its own mask: inherited at creation, changed alone, by pthread_sigmask and sigprocmask
-// alike; signals sent to a blocking thread stay pending for it and are seen by its sigpending only.
-// expect: fibers>=3 native_fallbacks=0
+// Each thread has its own mask: inherited at creation, changed alone, by pthread_sigmask and
+// sigprocmask alike; signals sent to a blocking thread stay pending for it and are seen by its
+// sigpending only. expect: fibers>=3 native_fallbacks=0
 #include "../../support/twin.h"
 
 static sem_t step, answer;
@@ -32,17 +32,17 @@ static void change(int how, int sig) {
     CHECK(pthread_sigmask(how, &s, NULL) == 0);
 }
 
-static void *grandchild(void *arg) {
+static void* grandchild(void* arg) {
     (void)arg;
-    return (void *)(intptr_t)(blocked(SIGUSR1) * 2 + blocked(SIGUSR2));
+    return (void*)(intptr_t)(blocked(SIGUSR1) * 2 + blocked(SIGUSR2));
 }
 
-static void *child(void *arg) {
+static void* child(void* arg) {
     (void)arg;
     CHECK(blocked(SIGUSR1) && !blocked(SIGUSR2));  // as the creator's was
     CHECK(!pending(SIGUSR1));                      // pending signals are not inherited
     change(SIG_BLOCK, SIGUSR2);
-    CHECK(finish(start(grandchild, NULL)) == (void *)3);
+    CHECK(finish(start(grandchild, NULL)) == (void*)3);
     sem_post(&answer);
     wait_sem(&step);
     CHECK(pending(SIGUSR1) && handled_by_child == 0);

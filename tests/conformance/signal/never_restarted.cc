@@ -1,5 +1,5 @@
-// Calls that a handler ends with EINTR in spite of SA_RESTART: sockets with a timeout, waits with a time, message
-// queues of System V, semop; and what partly done transfers report instead.
+// Calls that a handler ends with EINTR in spite of SA_RESTART: sockets with a timeout, waits with a
+// time, message queues of System V, semop; and what partly done transfers report instead.
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/msg.h>
@@ -12,7 +12,7 @@ static sem_t entered;
 static char big[4 << 20];
 
 struct Call {
-    const char *name;
+    const char* name;
     long (*call)();
 };
 static const Call calls[] = {
@@ -35,10 +35,10 @@ static const Call calls[] = {
          return (long)sigtimedwait(&s, nullptr, &t);
      }},
 };
-static const Call *current;
+static const Call* current;
 static long result;
 static int code;
-static void *caller(void *) {
+static void* caller(void*) {
     sem_post(&entered);
     result = current->call();
     code = errno;
@@ -46,16 +46,16 @@ static void *caller(void *) {
     return nullptr;
 }
 static std::atomic<long> sent;
-static void *sender(void *) {
+static void* sender(void*) {
     ssize_t n = send(fds[1], big, sizeof big, 0);
     sent = n;
     return nullptr;
 }
 static std::atomic<bool> slept;
-static void *sleeper(void *) {
+static void* sleeper(void*) {
     unsigned left = sleep(60);
     slept = true;
-    return (void *)(intptr_t)(left > 0 && left <= 60);
+    return (void*)(intptr_t)(left > 0 && left <= 60);
 }
 
 int main() {
@@ -75,7 +75,7 @@ int main() {
     CHECK(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0);
     CHECK((queue_id = msgget(IPC_PRIVATE, 0600)) >= 0);
     CHECK((set_id = semget(IPC_PRIVATE, 1, 0600)) >= 0);
-    for (const Call &c : calls) {
+    for (const Call& c : calls) {
         current = &c;
         returned = 0;
         pthread_t one = start(caller, nullptr);

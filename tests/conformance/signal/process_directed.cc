@@ -1,6 +1,6 @@
-// A signal sent to the process runs in a thread that does not block it, whoever that is, once; when all block it, it
-// stays pending until one does not; ignored ones vanish.
-// expect: fibers>=6 native_fallbacks=0
+// A signal sent to the process runs in a thread that does not block it, whoever that is, once; when
+// all block it, it stays pending until one does not; ignored ones vanish. expect: fibers>=6
+// native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -20,7 +20,7 @@ static void mask(int how) {
     sigaddset(&s, SIGUSR1);
     CHECK(pthread_sigmask(how, &s, nullptr) == 0);
 }
-static void *busy(void *arg) {
+static void* busy(void* arg) {
     if (arg) willing = true, mask(SIG_UNBLOCK);
     sem_post(&ready);
     volatile unsigned long spin = 0;
@@ -28,7 +28,7 @@ static void *busy(void *arg) {
     if (arg) mask(SIG_BLOCK);
     return nullptr;
 }
-static void *blocked(void *arg) {
+static void* blocked(void* arg) {
     if (arg) willing = true, mask(SIG_UNBLOCK);
     sem_post(&ready);
     while (!stop) nap(1);
@@ -36,10 +36,10 @@ static void *blocked(void *arg) {
     return nullptr;
 }
 
-static void run(const char *name, void *(*body)(void *), int willing_one) {
+static void run(const char* name, void* (*body)(void*), int willing_one) {
     stop = false;
     pthread_t t[3];
-    for (int i = 0; i < 3; i++) t[i] = start(body, (void *)(intptr_t)(i == willing_one));
+    for (int i = 0; i < 3; i++) t[i] = start(body, (void*)(intptr_t)(i == willing_one));
     for (int i = 0; i < 3; i++) wait_sem(&ready);
     for (int i = 0; i < 20; i++) {
         CHECK(kill(getpid(), SIGUSR1) == 0);
@@ -65,25 +65,29 @@ int main() {
     sigset_t s;
     CHECK(sigpending(&s) == 0 && sigismember(&s, SIGUSR1));
     CHECK(handled == 40);
-    pthread_t t = start([](void *) -> void * {
-        sigset_t p;
-        CHECK(sigpending(&p) == 0 && sigismember(&p, SIGUSR1));  // pending for the process
-        willing = true;
-        mask(SIG_UNBLOCK);
-        CHECK(handled == 41);
-        return nullptr;
-    }, nullptr);
+    pthread_t t = start(
+        [](void*) -> void* {
+            sigset_t p;
+            CHECK(sigpending(&p) == 0 && sigismember(&p, SIGUSR1));  // pending for the process
+            willing = true;
+            mask(SIG_UNBLOCK);
+            CHECK(handled == 41);
+            return nullptr;
+        },
+        nullptr);
     finish(t);
     CHECK(sigpending(&s) == 0 && !sigismember(&s, SIGUSR1));
     // A willing main thread, waiting in join.
     willing = true;
     mask(SIG_UNBLOCK);
-    t = start([](void *) -> void * {
-        mask(SIG_BLOCK);
-        CHECK(kill(getpid(), SIGUSR1) == 0);
-        while (handled < 42) nap(1);
-        return nullptr;
-    }, nullptr);
+    t = start(
+        [](void*) -> void* {
+            mask(SIG_BLOCK);
+            CHECK(kill(getpid(), SIGUSR1) == 0);
+            while (handled < 42) nap(1);
+            return nullptr;
+        },
+        nullptr);
     finish(t);
     signal(SIGUSR1, SIG_IGN);
     mask(SIG_BLOCK);

@@ -1,13 +1,13 @@
-// sigwaitinfo and sigtimedwait: queued values arrive in order, ends of time are EAGAIN, a signal outside the
-// set that runs a handler gives EINTR; sigqueue and pthread_sigqueue set si_code, si_pid, si_value.
-// expect: fibers>=2 native_fallbacks=0
+// sigwaitinfo and sigtimedwait: queued values arrive in order, ends of time are EAGAIN, a signal
+// outside the set that runs a handler gives EINTR; sigqueue and pthread_sigqueue set si_code,
+// si_pid, si_value. expect: fibers>=2 native_fallbacks=0
 #include "../../support/twin.h"
 
 static sem_t ready;
 static sigset_t set;
 static int order_right;
 
-static void *waiter(void *arg) {
+static void* waiter(void* arg) {
     (void)arg;
     siginfo_t info;
     sem_post(&ready);
@@ -38,7 +38,7 @@ static void handler(int sig) {
     (void)sig;
     handled = 1;
 }
-static void *interrupted(void *arg) {
+static void* interrupted(void* arg) {
     (void)arg;
     sem_post(&ready);
     CHECK(sigwaitinfo(&set, NULL) == -1 && errno == EINTR);

@@ -1,6 +1,6 @@
-// The signal-thread pattern: all threads block the signals, one sits in sigwait; kill(getpid()) from
-// outside and inside reaches that thread and nobody else, while the others work.
-// expect: fibers>=6 native_fallbacks=0
+// The signal-thread pattern: all threads block the signals, one sits in sigwait; kill(getpid())
+// from outside and inside reaches that thread and nobody else, while the others work. expect:
+// fibers>=6 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -10,7 +10,7 @@ static int counts[65];
 static sem_t seen;
 static sigset_t set;
 
-static void *signal_thread(void *) {
+static void* signal_thread(void*) {
     while (true) {
         int sig = 0;
         CHECK(sigwait(&set, &sig) == 0);
@@ -20,7 +20,7 @@ static void *signal_thread(void *) {
     }
 }
 
-static void *worker(void *arg) {
+static void* worker(void* arg) {
     bool blocks = (intptr_t)arg != 0;
     while (!stop) {
         if (blocks) {
@@ -37,11 +37,10 @@ int main() {
     CHECK(sem_init(&seen, 0, 0) == 0);
     sigemptyset(&set);
     for (int sig : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGALRM, SIGCHLD}) sigaddset(&set, sig);
-    for (int sig : {SIGHUP, SIGINT, SIGUSR1})
-        signal(sig, [](int) { handlers_run++; });
+    for (int sig : {SIGHUP, SIGINT, SIGUSR1}) signal(sig, [](int) { handlers_run++; });
     CHECK(pthread_sigmask(SIG_BLOCK, &set, nullptr) == 0);
     pthread_t server = start(signal_thread, nullptr), w[4];
-    for (int i = 0; i < 4; i++) w[i] = start(worker, (void *)(intptr_t)(i % 2));
+    for (int i = 0; i < 4; i++) w[i] = start(worker, (void*)(intptr_t)(i % 2));
     for (int i = 0; i < 30; i++) {
         CHECK(kill(getpid(), i % 2 ? SIGHUP : SIGUSR1) == 0);
         wait_sem(&seen);

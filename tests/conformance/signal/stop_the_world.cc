@@ -1,7 +1,6 @@
-// What garbage collectors do: one thread signals every other, each handler says so, waits in sigsuspend for the restart
-// signal and looks at its own stack; running, blocked and locking threads alike stop and go on, many times.
-// expect: fibers>=12 native_fallbacks=0
-// limit: 30
+// What garbage collectors do: one thread signals every other, each handler says so, waits in
+// sigsuspend for the restart signal and looks at its own stack; running, blocked and locking
+// threads alike stop and go on, many times. expect: fibers>=12 native_fallbacks=0 limit: 30
 #include "../../support/twin.h"
 #include <atomic>
 
@@ -10,7 +9,7 @@ static sem_t stopped, restarted, ready;
 static std::atomic<int> world;  // odd while it stands still
 static std::atomic<bool> stop;
 static std::atomic<long> moved_while_stopped, stack_words;
-static __thread char *stack_top;
+static __thread char* stack_top;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int fds[threads][2];
 static std::atomic<long> steps[threads];
@@ -19,7 +18,7 @@ static void on_stop(int) {
     int saved = errno;
     char here;
     stack_words += stack_top - &here > 0;  // the frame lies on the thread's own stack
-    int now = world;  // before the collector may go on
+    int now = world;                       // before the collector may go on
     sem_post(&stopped);
     sigset_t wait;
     sigfillset(&wait);
@@ -31,7 +30,7 @@ static void on_stop(int) {
 }
 static void on_restart(int) {}
 
-static void *body(void *arg) {
+static void* body(void* arg) {
     int i = (int)(intptr_t)arg;
     char top;
     stack_top = &top;
@@ -50,7 +49,9 @@ static void *body(void *arg) {
                 pthread_mutex_lock(&mutex);
                 pthread_mutex_unlock(&mutex);
                 break;
-            case 3: usleep(200); break;
+            case 3:
+                usleep(200);
+                break;
         }
         steps[i]++;
     }
@@ -58,7 +59,7 @@ static void *body(void *arg) {
 }
 
 int main() {
-    for (sem_t *s : {&stopped, &restarted, &ready}) CHECK(sem_init(s, 0, 0) == 0);
+    for (sem_t* s : {&stopped, &restarted, &ready}) CHECK(sem_init(s, 0, 0) == 0);
     struct sigaction a = {};
     a.sa_flags = SA_RESTART;
     sigfillset(&a.sa_mask);
@@ -69,7 +70,7 @@ int main() {
     pthread_t t[threads];
     for (int i = 0; i < threads; i++) {
         CHECK(pipe(fds[i]) == 0);
-        t[i] = start(body, (void *)(intptr_t)i);
+        t[i] = start(body, (void*)(intptr_t)i);
     }
     for (int i = 0; i < threads; i++) wait_sem(&ready);
     for (int r = 0; r < rounds; r++) {
@@ -86,7 +87,7 @@ int main() {
         for (int i = 0; i < threads; i++) wait_sem(&restarted);
     }
     stop = true;
-    for (auto &p : fds) close(p[1]);
+    for (auto& p : fds) close(p[1]);
     for (pthread_t one : t) finish(one);
     CHECK(stack_words == (long)threads * rounds);
     printf("%d stops of %d threads, %ld moved\n", rounds, threads, (long)moved_while_stopped);

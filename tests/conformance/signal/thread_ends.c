@@ -1,6 +1,6 @@
-// Signals and the ends of threads: pending ones of an ended thread vanish, those of the process stay for the others; kill of
-// an ended, unjoined thread is no error; a mask set before creation holds from the first instruction.
-// expect: fibers>=120 native_fallbacks=0
+// Signals and the ends of threads: pending ones of an ended thread vanish, those of the process
+// stay for the others; kill of an ended, unjoined thread is no error; a mask set before creation
+// holds from the first instruction. expect: fibers>=120 native_fallbacks=0
 #include "../../support/twin.h"
 
 static volatile sig_atomic_t handled;
@@ -15,7 +15,7 @@ static void mask(int how, int sig) {
     sigaddset(&s, sig);
     CHECK(pthread_sigmask(how, &s, NULL) == 0);
 }
-static void *ends_with_pending(void *arg) {
+static void* ends_with_pending(void* arg) {
     (void)arg;
     mask(SIG_BLOCK, SIGUSR1);
     CHECK(pthread_kill(pthread_self(), SIGUSR1) == 0);
@@ -23,14 +23,14 @@ static void *ends_with_pending(void *arg) {
     sem_post(&ended);
     return NULL;
 }
-static void *born_blocked(void *arg) {
+static void* born_blocked(void* arg) {
     (void)arg;
     sigset_t now, pending;
     CHECK(pthread_sigmask(SIG_BLOCK, NULL, &now) == 0 && sigismember(&now, SIGUSR1));
     CHECK(sigpending(&pending) == 0);
-    return (void *)(intptr_t)handled;
+    return (void*)(intptr_t)handled;
 }
-static void *short_life(void *arg) { return arg; }
+static void* short_life(void* arg) { return arg; }
 
 int main(void) {
     CHECK(sem_init(&ended, 0, 0) == 0);
@@ -51,7 +51,7 @@ int main(void) {
     for (int i = 0; i < 20; i++) {
         t = start(born_blocked, NULL);
         CHECK(pthread_kill(t, SIGUSR1) == 0);
-        CHECK(finish(t) == (void *)1);
+        CHECK(finish(t) == (void*)1);
     }
     // pthread_attr_setsigmask_np sets the mask of the new thread alone.
     pthread_attr_t attr;
@@ -65,10 +65,10 @@ int main(void) {
     // Threads that come and go while signals rain on the process.
     int rain = 0;
     for (int i = 0; i < 100; i++) {
-        t = start(short_life, (void *)7);
+        t = start(short_life, (void*)7);
         CHECK(kill(getpid(), SIGUSR1) == 0);
         rain++;
-        CHECK(finish(t) == (void *)7);
+        CHECK(finish(t) == (void*)7);
     }
     nap(20);
     CHECK(handled > 1 && handled <= 1 + rain);

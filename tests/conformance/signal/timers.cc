@@ -1,5 +1,6 @@
-// alarm, setitimer and timer_create: SIGALRM interrupts main's read, interval timers come again, SIGEV_SIGNAL carries
-// its value, SIGEV_THREAD calls in a thread, SIGEV_NONE only counts; disarming stops them.
+// alarm, setitimer and timer_create: SIGALRM interrupts main's read, interval timers come again,
+// SIGEV_SIGNAL carries its value, SIGEV_THREAD calls in a thread, SIGEV_NONE only counts; disarming
+// stops them.
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/time.h>
@@ -10,7 +11,7 @@ static void on_alarm(int) {
     alarms++;
     sem_post(&seen);
 }
-static void on_value(int, siginfo_t *info, void *) {
+static void on_value(int, siginfo_t* info, void*) {
     CHECK(info->si_code == SI_TIMER);
     last_value = info->si_value.sival_int;
     values++;
@@ -22,7 +23,7 @@ static void on_thread(sigval v) {
     CHECK(pingpong(1, 1) == 1);
     sem_post(&seen);
 }
-static void *other(void *) {
+static void* other(void*) {
     sigset_t all;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, nullptr);
@@ -97,7 +98,8 @@ int main() {
     s = {{0, 0}, {50, 0}};
     CHECK(timer_settime(timer, 0, &s, nullptr) == 0);
     itimerspec left;
-    CHECK(timer_gettime(timer, &left) == 0 && left.it_value.tv_sec >= 40 && left.it_value.tv_sec <= 50);
+    CHECK(timer_gettime(timer, &left) == 0 && left.it_value.tv_sec >= 40 &&
+          left.it_value.tv_sec <= 50);
     CHECK(timer_delete(timer) == 0);
     CHECK(timer_gettime(timer, &left) == -1 && errno == EINVAL);
     puts("SIGEV_NONE ok");
