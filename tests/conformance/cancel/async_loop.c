@@ -1,5 +1,5 @@
-// Asynchronous cancellation ends a loop that calls nothing, at once and with its handlers; deferred
-// cancellation does not touch such a loop until it reaches a cancellation point.
+// Asynchronous cancellation ends a loop that calls nothing, at once and with its handlers;
+// deferred cancellation does not touch such a loop until it reaches a cancellation point.
 // expect: fibers>=6 native_fallbacks=0
 #include "../../support/twin.h"
 

@@ -1,6 +1,8 @@
 // Deferred cancellation reaches a thread that waits in any of these calls: its clean-up handler
 // runs in it, join returns PTHREAD_CANCELED.  The same holds when the request comes before the
-// call. expect: fibers>=50 native_fallbacks=0 limit: 30
+// call.
+// limit: 30
+// expect: fibers>=50 native_fallbacks=0
 #include "../../support/twin.h"
 #include <mqueue.h>
 #include <sys/epoll.h>

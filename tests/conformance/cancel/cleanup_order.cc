@@ -1,6 +1,7 @@
 // Cancellation and pthread_exit run clean-up handlers and C++ destructors innermost first, pass
 // through catch (...) that rethrows, then run key destructors and thread_local destructors; join
-// sees the value. expect: fibers>=3 native_fallbacks=0 locked=0
+// sees the value.
+// expect: fibers>=3 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <string>
 

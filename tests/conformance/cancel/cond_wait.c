@@ -1,6 +1,6 @@
 // A thread cancelled in pthread_cond_wait or pthread_cond_timedwait owns the mutex again in its
-// clean-up handler, and no signal meant for another waiter is lost by it. expect: fibers>=22
-// native_fallbacks=0 locked=0
+// clean-up handler, and no signal meant for another waiter is lost by it.
+// expect: fibers>=22 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;

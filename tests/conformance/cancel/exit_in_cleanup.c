@@ -1,7 +1,9 @@
 // pthread_exit inside a clean-up handler changes the value that join gets; the outer handlers and
 // the key destructors still run, each once; destructors that set values again get further rounds.
 // Needs unwind tables: with the setjmp form of the push macro glibc calls the inner handler for
-// ever. flags: -fexceptions expect: fibers>=3 native_fallbacks=0 locked=0
+// ever.
+// flags: -fexceptions
+// expect: fibers>=3 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <limits.h>
 

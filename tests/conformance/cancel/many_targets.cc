@@ -1,7 +1,8 @@
 // A server that cancels its workers: 200 threads in mixed waits, some disabled, some detached,
 // cancelled in a burst by two threads; every one cleans up once, every joinable one says
-// PTHREAD_CANCELED, and the objects they held are usable. expect: fibers>=202 native_fallbacks=0
+// PTHREAD_CANCELED, and the objects they held are usable.
 // limit: 20
+// expect: fibers>=202 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

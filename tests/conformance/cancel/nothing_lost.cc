@@ -1,7 +1,9 @@
-// Cancellation and completion: a byte, a semaphore unit or a datagram that comes after a thread was
-// cancelled stays for the next one, what came before reached the thread.  When both come at once,
-// nothing comes twice; glibc up to 2.40 may lose it (its cancellation signal can arrive between the
-// system call's end and the return). expect: fibers>=800 native_fallbacks=0 limit: 30
+// Cancellation and completion: a byte, a semaphore unit or a datagram that comes after a thread
+// was cancelled stays for the next one, what came before reached the thread.  When both come at
+// once, nothing comes twice; glibc up to 2.40 may lose it (its cancellation signal can arrive
+// between the system call's end and the return).
+// limit: 30
+// expect: fibers>=800 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

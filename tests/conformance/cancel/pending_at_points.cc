@@ -1,6 +1,7 @@
 // A pending request is acted on at the next cancellation point even when that call could go on at
 // once, and with no effect: a read leaves its data, a write sends nothing.  Calls that are no
-// cancellation points are passed. expect: fibers>=30 native_fallbacks=0
+// cancellation points are passed.
+// expect: fibers>=30 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/epoll.h>
 #include <sys/mman.h>

@@ -1,6 +1,7 @@
-// Disabled cancellation keeps a request pending over any number of cancellation points; it is acted
-// on at the next one once enabled, by pthread_testcancel too; bad values give EINVAL, old values
-// are reported. expect: fibers>=3 native_fallbacks=0 locked=0
+// Disabled cancellation keeps a request pending over any number of cancellation points; it is
+// acted on at the next one once enabled, by pthread_testcancel too; bad values give EINVAL, old
+// values are reported.
+// expect: fibers>=3 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 
 static sem_t at, go;

@@ -1,5 +1,6 @@
 // POSIX AIO: reads and writes that complete in the background, aio_suspend from a thread,
-// lio_listio, completion by callback thread and by signal, a read that waits for a pipe. limit: 20
+// lio_listio, completion by callback thread and by signal, a read that waits for a pipe.
+// limit: 20
 #include "../../support/twin.h"
 #include <aio.h>
 

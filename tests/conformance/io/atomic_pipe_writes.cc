@@ -1,5 +1,6 @@
 // Pipe writes of at most PIPE_BUF bytes by many blocked writers never mix; larger ones may, but no
-// byte is lost; pipe sizes can be changed while writers wait. expect: fibers>=24 native_fallbacks=0
+// byte is lost; pipe sizes can be changed while writers wait.
+// expect: fibers>=24 native_fallbacks=0
 #include "../../support/twin.h"
 #include <limits.h>
 #include <map>

@@ -1,6 +1,7 @@
 // Threads that libc itself makes (timer callbacks, aio and message notifications) use mutexes,
 // conditions, semaphores, pipes and sockets together with the program's own: each side wakes and
-// waits for the other. limit: 20
+// waits for the other.
+// limit: 20
 #include "../../support/twin.h"
 #include <aio.h>
 #include <atomic>

@@ -1,7 +1,7 @@
 // connect: refused, blocked by a full AF_UNIX or TCP backlog until somebody accepts, non-blocking
 // with poll for writability and SO_ERROR, a second connect (EISCONN, EALREADY), many at once.
-// expect: fibers>=11 native_fallbacks=0
 // limit: 20
+// expect: fibers>=11 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

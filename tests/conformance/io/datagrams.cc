@@ -1,6 +1,6 @@
 // UDP and AF_UNIX datagrams: addresses, lengths, truncation, several in one call, a send that
-// blocks because the peer's queue is full and goes on when it is drained, refused ones. expect:
-// fibers>=4 native_fallbacks=0
+// blocks because the peer's queue is full and goes on when it is drained, refused ones.
+// expect: fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,5 +1,7 @@
 // A thread-per-connection echo server with 200 connections and its 200 client threads in one
-// process; every byte is verified. expect: fibers>=401 native_fallbacks=0 locked=0 limit: 20
+// process; every byte is verified.
+// limit: 20
+// expect: fibers>=401 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,5 +1,6 @@
 // The program's own epoll loops beside blocking threads: level, edge and one-shot triggering,
-// several threads in one epoll_wait, EPOLLEXCLUSIVE, changes of the set while somebody waits in it.
+// several threads in one epoll_wait, EPOLLEXCLUSIVE, changes of the set while somebody waits in
+// it.
 // expect: fibers>=30 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <atomic>

@@ -1,7 +1,8 @@
-// Threads open and close sockets and pipes as fast as they can while others wait on theirs: numbers
-// are reused all the time, and nobody ever sees bytes, wake-ups or ends of another's descriptor.
-// expect: fibers>=16 native_fallbacks=0
+// Threads open and close sockets and pipes as fast as they can while others wait on theirs:
+// numbers are reused all the time, and nobody ever sees bytes, wake-ups or ends of another's
+// descriptor.
 // limit: 20
+// expect: fibers>=16 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

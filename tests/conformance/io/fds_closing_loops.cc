@@ -1,7 +1,8 @@
 // The ways in which daemons close everything above 2, after threads exist: a loop over
 // getdtablesize, over sysconf, over /proc/self/fd, closefrom, close_range.  After each the numbers
 // start at 3, waiting threads saw their pipes end, and new threads, connections, timers and polls
-// work. limit: 30
+// work.
+// limit: 30
 #include "../../support/twin.h"
 #include <dirent.h>
 #include <sys/resource.h>

@@ -1,6 +1,7 @@
 // dup2 and dup3 onto every high number below the limit succeed, are the program's, and survive
-// while threads block and run; the same holds for closing them again. expect: fibers>=4
-// native_fallbacks=0 limit: 20
+// while threads block and run; the same holds for closing them again.
+// limit: 20
+// expect: fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/resource.h>
 #include <sys/stat.h>

@@ -1,5 +1,6 @@
 // After threads exist and block, every call that makes a descriptor gets the lowest free number,
-// exactly as in a program without threads. expect: fibers>=8 native_fallbacks=0
+// exactly as in a program without threads.
+// expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

@@ -1,5 +1,5 @@
-// With RLIMIT_NOFILE lowered to what the program itself needs, before or after its first thread, it
-// can open exactly as many descriptors as natively, and its threads block and run.
+// With RLIMIT_NOFILE lowered to what the program itself needs, before or after its first thread,
+// it can open exactly as many descriptors as natively, and its threads block and run.
 #include "../../support/twin.h"
 #include <sys/resource.h>
 

@@ -1,6 +1,7 @@
 // Opening a FIFO blocks until the other side opens it, for readers and writers; O_NONBLOCK gives
 // ENXIO or succeeds; the data then flows, end of file comes with the last writer, and it can be
-// opened again. expect: fibers>=40 native_fallbacks=0
+// opened again.
+// expect: fibers>=40 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/stat.h>

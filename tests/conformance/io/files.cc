@@ -1,6 +1,7 @@
 // Regular files: each positioned and 64-bit spelling, from several threads on one description;
 // O_APPEND writes of many threads stay whole; sync calls, truncation, locks and directory reading
-// beside blocked threads. expect: fibers>=14 native_fallbacks=0
+// beside blocked threads.
+// expect: fibers>=14 native_fallbacks=0
 #include "../../support/twin.h"
 #include <dirent.h>
 #include <sys/file.h>

@@ -1,6 +1,5 @@
 // The fortified names (__read_chk, __recv_chk, __recvfrom_chk, __pread_chk, __poll_chk,
-// __ppoll_chk,
-// __fgets_chk, __fread_chk) block and deliver like the plain ones.
+// __ppoll_chk, __fgets_chk, __fread_chk) block and deliver like the plain ones.
 // flags: -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
 // expect: fibers>=7 native_fallbacks=0 locked=0
 #include "../../support/twin.h"

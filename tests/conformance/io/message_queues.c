@@ -1,5 +1,6 @@
 // POSIX message queues: receive blocks until a message comes, send while the queue is full,
-// priorities, timed forms, non-blocking form, mq_notify by thread. expect: fibers>=1
+// priorities, timed forms, non-blocking form, mq_notify by thread.
+// expect: fibers>=1
 #include "../../support/twin.h"
 #include <mqueue.h>
 

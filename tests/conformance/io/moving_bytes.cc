@@ -1,5 +1,6 @@
-// sendfile, splice, tee, vmsplice and copy_file_range: block while there is no data or no room, and
-// move every byte. expect: fibers>=7 native_fallbacks=0
+// sendfile, splice, tee, vmsplice and copy_file_range: block while there is no data or no room,
+// and move every byte.
+// expect: fibers>=7 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/sendfile.h>
 #include <vector>

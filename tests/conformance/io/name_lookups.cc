@@ -1,5 +1,6 @@
 // getaddrinfo, getnameinfo, gethostbyname_r, getpwnam_r and getservbyname_r in many threads at
-// once. expect: fibers>=16 native_fallbacks=0
+// once.
+// expect: fibers>=16 native_fallbacks=0
 #include "../../support/twin.h"
 #include <netdb.h>
 #include <pwd.h>

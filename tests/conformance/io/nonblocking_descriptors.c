@@ -1,6 +1,6 @@
 // Descriptors that the program made non-blocking (O_NONBLOCK, SOCK_NONBLOCK, FIONBIO, accept4,
-// pipe2) answer EAGAIN at once and keep their flag; clearing it makes them block again. expect:
-// fibers>=1 native_fallbacks=0 locked=0
+// pipe2) answer EAGAIN at once and keep their flag; clearing it makes them block again.
+// expect: fibers>=1 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>

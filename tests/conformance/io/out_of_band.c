@@ -1,5 +1,6 @@
 // TCP urgent data: MSG_OOB in both directions, the mark (SIOCATMARK), POLLPRI, SO_OOBINLINE, while
-// a reader waits for ordinary data. expect: fibers>=2 native_fallbacks=0 locked=0
+// a reader waits for ordinary data.
+// expect: fibers>=2 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/ioctl.h>
 

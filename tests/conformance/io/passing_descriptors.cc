@@ -1,6 +1,7 @@
-// SCM_RIGHTS: descriptors sent over an AF_UNIX stream while threads wait on both ends; the received
-// ones block and work, a receive never runs over the message that carries one, SCM_CREDENTIALS name
-// this process. expect: fibers>=20 native_fallbacks=0
+// SCM_RIGHTS: descriptors sent over an AF_UNIX stream while threads wait on both ends; the
+// received ones block and work, a receive never runs over the message that carries one,
+// SCM_CREDENTIALS name this process.
+// expect: fibers>=20 native_fallbacks=0
 #include "../../support/twin.h"
 
 static void send_fd(int over, int fd, char tag) {

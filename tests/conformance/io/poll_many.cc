@@ -1,6 +1,7 @@
 // poll over 500 descriptors and select with numbers near FD_SETSIZE, from several threads at once,
-// each woken by its own; with a timeout, and with the same descriptor polled by several threads and
-// in several slots. expect: fibers>=8 native_fallbacks=0 locked=0
+// each woken by its own; with a timeout, and with the same descriptor polled by several threads
+// and in several slots.
+// expect: fibers>=8 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/resource.h>
 #include <sys/select.h>

@@ -1,6 +1,7 @@
 // A listening socket shared by forked children, each with two accepting threads, the parent
 // accepting too: every connection is served exactly once, whoever gets it, and the socket stays
-// blocking for all. limit: 20
+// blocking for all.
+// limit: 20
 #include "../../support/twin.h"
 #include <atomic>
 

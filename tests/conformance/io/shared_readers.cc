@@ -1,6 +1,6 @@
 // Several threads wait on one descriptor: each datagram, message, byte and connection goes to
-// exactly one of them, none is lost and none of them waits for ever. expect: fibers>=32
-// native_fallbacks=0 locked=0
+// exactly one of them, none is lost and none of them waits for ever.
+// expect: fibers>=32 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,6 +1,6 @@
 // shutdown() from another thread ends waiting calls: readers get 0, a blocked writer EPIPE, an
-// accept EINVAL, a poll POLLHUP; data that was queued before it is still delivered. expect:
-// fibers>=6 native_fallbacks=0 locked=0
+// accept EINVAL, a poll POLLHUP; data that was queued before it is still delivered.
+// expect: fibers>=6 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 
 static int fds[2], listener;

@@ -1,6 +1,6 @@
 // Every way to sleep lasts at least as long as asked, on both clocks, relative and absolute; wrong
-// values are refused; 200 sleeping threads sleep at the same time. expect: fibers>=212
-// native_fallbacks=0 locked=0
+// values are refused; 200 sleeping threads sleep at the same time.
+// expect: fibers>=212 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <sys/select.h>
 

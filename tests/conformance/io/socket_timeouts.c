@@ -1,6 +1,7 @@
 // SO_RCVTIMEO and SO_SNDTIMEO: recv, read, recvmsg, accept and send give EAGAIN after the time,
 // connect EINPROGRESS or EAGAIN; data within the time is delivered; a partial send reports what
-// went out. expect: fibers>=2 native_fallbacks=0
+// went out.
+// expect: fibers>=2 native_fallbacks=0
 #include "../../support/twin.h"
 
 static void set(int fd, int option, int ms) {

@@ -1,6 +1,7 @@
 // stdio on pipes: printf of many threads into one slow pipe keeps lines whole; getline, fgetc,
 // fscanf and ungetc wait; flockfile holds a FILE over several calls; output larger than the pipe
-// blocks and goes on. expect: fibers>=18 native_fallbacks=0
+// blocks and goes on.
+// expect: fibers>=18 native_fallbacks=0
 #include "../../support/twin.h"
 #include <set>
 #include <string>

@@ -1,6 +1,6 @@
-// Line protocols on FILE* over sockets: fdopen for both directions, fgets, getline, fprintf, fread,
-// fputc, a slow peer, 50 connections with a thread at each end. expect: fibers>=100
-// native_fallbacks=0 locked=0
+// Line protocols on FILE* over sockets: fdopen for both directions, fgets, getline, fprintf,
+// fread, fputc, a slow peer, 50 connections with a thread at each end.
+// expect: fibers>=100 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 #include <atomic>
 

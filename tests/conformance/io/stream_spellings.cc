@@ -1,5 +1,5 @@
-// Each spelling of a blocking receive waits for data and each spelling of a send delivers it,
-// on TCP, AF_UNIX and pipes.
+// Each spelling of a blocking receive waits for data and each spelling of a send delivers it, on
+// TCP, AF_UNIX and pipes.
 // expect: fibers>=20 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 

@@ -1,6 +1,7 @@
 // How TCP connections end while threads wait on them: half-close in both directions, reset by
 // SO_LINGER, reset by unread data, errors that are reported once and then become end of file, a
-// peer process that is killed. expect: fibers>=5 native_fallbacks=0
+// peer process that is killed.
+// expect: fibers>=5 native_fallbacks=0
 #include "../../support/twin.h"
 
 static int fds[2];

@@ -1,6 +1,6 @@
 // A pseudo-terminal: reads block until a line is there, canonical and raw mode, echo, end of file
-// by ^D, interrupt by ^C's flushing, tcdrain, poll on both ends, hang-up gives EIO. expect:
-// fibers>=4 native_fallbacks=0
+// by ^D, interrupt by ^C's flushing, tcdrain, poll on both ends, hang-up gives EIO.
+// expect: fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <termios.h>
 

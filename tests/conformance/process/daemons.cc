@@ -1,6 +1,7 @@
 // daemon(), double fork with setsid, and inherited standard descriptors: the daemon's side has a
 // new process with the parent's descriptors, closes the rest and goes on to create threads and
-// serve connections. limit: 20
+// serve connections.
+// limit: 20
 #include "../../support/twin.h"
 
 static int served(int listener) {

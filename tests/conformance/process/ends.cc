@@ -1,6 +1,7 @@
-// How a process with running threads ends: exit from a thread, return from main, _exit, quick_exit,
-// abort, fatal signals in threads, pthread_exit in main; the status and the exit handlers that ran
-// are those of a native one. limit: 30
+// How a process with running threads ends: exit from a thread, return from main, _exit,
+// quick_exit, abort, fatal signals in threads, pthread_exit in main; the status and the exit
+// handlers that ran are those of a native one.
+// limit: 30
 #include "../../support/twin.h"
 #include <string>
 #include <sys/resource.h>

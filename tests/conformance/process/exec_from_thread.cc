@@ -1,5 +1,6 @@
-// exec in a thread (not main) replaces the whole process: same pid, other threads gone, exit status
-// of the new image; blocking descriptors are inherited as blocking, close-on-exec ones are gone.
+// exec in a thread (not main) replaces the whole process: same pid, other threads gone, exit
+// status of the new image; blocking descriptors are inherited as blocking, close-on-exec ones are
+// gone.
 #include "../../support/twin.h"
 
 static int fds[2], hidden[2];

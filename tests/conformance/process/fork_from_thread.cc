@@ -1,6 +1,6 @@
 // fork() in a thread while others block and allocate: the child goes on alone with malloc, its
-// thread identity, new threads and new sockets, and its exit code arrives. expect: fibers>=4
-// native_fallbacks=0
+// thread identity, new threads and new sockets, and its exit code arrives.
+// expect: fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,5 +1,6 @@
 // fork in a signal handler, in a thread that was blocked or busy: the child leaves the handler or
-// ends in it, the parent's thread goes on where it was. expect: fibers>=2 native_fallbacks=0
+// ends in it, the parent's thread goes on where it was.
+// expect: fibers>=2 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

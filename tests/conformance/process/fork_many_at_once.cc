@@ -1,6 +1,7 @@
 // Eight threads fork at the same time, ten children each; every child makes a thread, and each
-// parent thread gets the codes of its own children.  Children fork in turn. expect: fibers>=8
-// native_fallbacks=0 limit: 20
+// parent thread gets the codes of its own children.  Children fork in turn.
+// limit: 20
+// expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 
 static void* say(void* arg) { return arg; }

@@ -1,6 +1,6 @@
 // What belongs to the process is one for all threads: working directory, umask, user ids, limits,
-// environment, file locks, getpid; times and getrusage grow with the work of all of them. expect:
-// fibers>=6
+// environment, file locks, getpid; times and getrusage grow with the work of all of them.
+// expect: fibers>=6
 #include "../../support/twin.h"
 #include <limits.h>
 #include <sys/file.h>

@@ -1,6 +1,8 @@
 // posix_spawn from eight threads at once: sessions, process groups, masks, defaults, working
 // directories, closed and opened descriptors, closefrom; wordexp beside them; the caller's own
-// mask, directory and descriptors are untouched. expect: fibers>=8 native_fallbacks=0 limit: 20
+// mask, directory and descriptors are untouched.
+// limit: 20
+// expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 #include <spawn.h>
 #include <wordexp.h>

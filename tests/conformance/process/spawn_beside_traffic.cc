@@ -1,6 +1,8 @@
 // posix_spawn with file actions and attributes, 300 times, while 20 connections carry verified
 // traffic: every child prints what it was told to, ends with its code, and no connection loses a
-// byte. expect: fibers>=40 native_fallbacks=0 limit: 30
+// byte.
+// limit: 30
+// expect: fibers>=40 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <spawn.h>

@@ -1,6 +1,7 @@
 // system, popen and pclose in several threads at once beside live connections: output, input and
-// exit statuses are right; a pipe of one popen is not leaked into another's child. expect:
-// fibers>=8 native_fallbacks=0 limit: 20
+// exit statuses are right; a pipe of one popen is not leaked into another's child.
+// limit: 20
+// expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,6 +1,8 @@
 // A loaded object whose constructor creates a thread that waits, works for the program and is
 // joined by its destructor at dlclose; loading it from several threads; its thread-local variables
-// are per thread. flags: -ldl expect: fibers>=9
+// are per thread.
+// flags: -ldl
+// expect: fibers>=9
 #include "../../support/twin.h"
 #include <dlfcn.h>
 

@@ -1,6 +1,7 @@
 // vfork suspends the calling thread alone: the others run on while the child holds it, and memory
-// that the child changed is seen; many threads may do it at once. expect: fibers>=9
-// native_fallbacks=0 limit: 20
+// that the child changed is seen; many threads may do it at once.
+// limit: 20
+// expect: fibers>=9 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,6 +1,7 @@
 // sigaltstack is per thread: SA_ONSTACK handlers run on the stack of their own thread, others on
-// the normal one; a stack overflow is survived through it; nothing is inherited by new threads; the
-// getters tell the truth. expect: fibers>=9 native_fallbacks=0
+// the normal one; a stack overflow is survived through it; nothing is inherited by new threads;
+// the getters tell the truth.
+// expect: fibers>=9 native_fallbacks=0
 #include "../../support/twin.h"
 #include <setjmp.h>
 #include <sys/mman.h>

@@ -1,6 +1,7 @@
 // A handler without SA_RESTART ends a waiting read, recv, accept, write, poll, select, nanosleep
-// and sem_wait with EINTR; with SA_RESTART the restartable ones go on, the others still give EINTR;
-// condition waits and mutexes never show it. limit: 30
+// and sem_wait with EINTR; with SA_RESTART the restartable ones go on, the others still give
+// EINTR; condition waits and mutexes never show it.
+// limit: 30
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/epoll.h>

@@ -1,6 +1,7 @@
 // sigsuspend and pause return after the handler ran, with the mask as before; siglongjmp leaves a
 // handler that interrupted a blocking read, again and again; sem_post in a handler wakes a waiter;
-// a handler writes a pipe. expect: fibers>=6 native_fallbacks=0
+// a handler writes a pipe.
+// expect: fibers>=6 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <setjmp.h>

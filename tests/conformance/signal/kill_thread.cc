@@ -1,6 +1,7 @@
 // pthread_kill runs the handler in exactly the thread it names, running or blocked (its
-// pthread_self and its own thread variable say so), interrupts only that thread and returns
-// ESRCH-like codes as glibc does. expect: fibers>=8 native_fallbacks=0
+// pthread_self and its own thread variable say so), interrupts only that thread and returns ESRCH-
+// like codes as glibc does.
+// expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

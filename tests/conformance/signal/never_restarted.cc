@@ -1,5 +1,5 @@
-// Calls that a handler ends with EINTR in spite of SA_RESTART: sockets with a timeout, waits with a
-// time, message queues of System V, semop; and what partly done transfers report instead.
+// Calls that a handler ends with EINTR in spite of SA_RESTART: sockets with a timeout, waits with
+// a time, message queues of System V, semop; and what partly done transfers report instead.
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/msg.h>

@@ -1,6 +1,6 @@
-// A signal sent to the process runs in a thread that does not block it, whoever that is, once; when
-// all block it, it stays pending until one does not; ignored ones vanish. expect: fibers>=6
-// native_fallbacks=0
+// A signal sent to the process runs in a thread that does not block it, whoever that is, once;
+// when all block it, it stays pending until one does not; ignored ones vanish.
+// expect: fibers>=6 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

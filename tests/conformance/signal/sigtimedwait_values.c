@@ -1,6 +1,7 @@
 // sigwaitinfo and sigtimedwait: queued values arrive in order, ends of time are EAGAIN, a signal
 // outside the set that runs a handler gives EINTR; sigqueue and pthread_sigqueue set si_code,
-// si_pid, si_value. expect: fibers>=2 native_fallbacks=0
+// si_pid, si_value.
+// expect: fibers>=2 native_fallbacks=0
 #include "../../support/twin.h"
 
 static sem_t ready;

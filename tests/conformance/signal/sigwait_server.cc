@@ -1,6 +1,6 @@
 // The signal-thread pattern: all threads block the signals, one sits in sigwait; kill(getpid())
-// from outside and inside reaches that thread and nobody else, while the others work. expect:
-// fibers>=6 native_fallbacks=0
+// from outside and inside reaches that thread and nobody else, while the others work.
+// expect: fibers>=6 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,6 +1,8 @@
 // What garbage collectors do: one thread signals every other, each handler says so, waits in
 // sigsuspend for the restart signal and looks at its own stack; running, blocked and locking
-// threads alike stop and go on, many times. expect: fibers>=12 native_fallbacks=0 limit: 30
+// threads alike stop and go on, many times.
+// limit: 30
+// expect: fibers>=12 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,6 +1,7 @@
 // Ten thousand signals among busy, blocked and locking threads: each queued real-time signal runs
-// its handler exactly once, in the thread it was sent to, and no data or lock is disturbed. expect:
-// fibers>=9 native_fallbacks=0 limit: 30
+// its handler exactly once, in the thread it was sent to, and no data or lock is disturbed.
+// limit: 30
+// expect: fibers>=9 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

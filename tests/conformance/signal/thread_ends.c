@@ -1,6 +1,7 @@
 // Signals and the ends of threads: pending ones of an ended thread vanish, those of the process
 // stay for the others; kill of an ended, unjoined thread is no error; a mask set before creation
-// holds from the first instruction. expect: fibers>=120 native_fallbacks=0
+// holds from the first instruction.
+// expect: fibers>=120 native_fallbacks=0
 #include "../../support/twin.h"
 
 static volatile sig_atomic_t handled;

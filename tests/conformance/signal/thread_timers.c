@@ -1,6 +1,6 @@
-// Timers that belong to one thread: SIGEV_THREAD_ID reaches exactly that thread, CPU-time clocks of
-// threads grow with their own work only, a CPU-time timer fires in a thread that works. expect:
-// fibers>=6
+// Timers that belong to one thread: SIGEV_THREAD_ID reaches exactly that thread, CPU-time clocks
+// of threads grow with their own work only, a CPU-time timer fires in a thread that works.
+// expect: fibers>=6
 #include "../../support/twin.h"
 
 #ifndef sigev_notify_thread_id

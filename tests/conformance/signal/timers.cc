@@ -1,6 +1,6 @@
 // alarm, setitimer and timer_create: SIGALRM interrupts main's read, interval timers come again,
-// SIGEV_SIGNAL carries its value, SIGEV_THREAD calls in a thread, SIGEV_NONE only counts; disarming
-// stops them.
+// SIGEV_SIGNAL carries its value, SIGEV_THREAD calls in a thread, SIGEV_NONE only counts;
+// disarming stops them.
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/time.h>
