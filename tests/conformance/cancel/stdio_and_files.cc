@@ -1,6 +1,6 @@
 // Cancellation in fgets and getchar on a socket, in opening a FIFO, in connect to a full backlog,
 // in popen'ed reads and in F_SETLKW; the FILE's lock is free afterwards.
-// expect: fibers>=6
+// expect: fibers>=4
 #include "../../support/twin.h"
 #include <sys/stat.h>
 

@@ -1,6 +1,6 @@
 // pthread_cancel of a thread that has not begun, has ended, is detached, is oneself, is the main
 // thread, is about to create threads: results and join values as glibc gives them.
-// expect: fibers>=60 native_fallbacks=0
+// expect: fibers>=54 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 

@@ -1,6 +1,6 @@
 // epoll in epoll, epoll in poll and select, edge-triggered inner events, data that was there
 // before the add, closing a watched descriptor, and the documented errors.
-// expect: fibers>=3 native_fallbacks=0
+// expect: fibers>=1 native_fallbacks=0
 #include "../../support/twin.h"
 #include <sys/epoll.h>
 #include <sys/select.h>

@@ -1,7 +1,7 @@
 // eventfd, timerfd and signalfd block and count as documented; eventfd writers block at the
 // maximum; several readers of one semaphore-mode eventfd get one unit each; inotify delivers what
 // happened.
-// expect: fibers>=14 native_fallbacks=0
+// expect: fibers>=9 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/eventfd.h>

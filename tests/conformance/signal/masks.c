@@ -1,7 +1,7 @@
 // Each thread has its own mask: inherited at creation, changed alone, by pthread_sigmask and
 // sigprocmask alike; signals sent to a blocking thread stay pending for it and are seen by its
 // sigpending only.
-// expect: fibers>=3 native_fallbacks=0
+// expect: fibers>=2 native_fallbacks=0
 #include "../../support/twin.h"
 
 static sem_t step, answer;

@@ -1,6 +1,6 @@
 // A program that owns SIGURG gets every one: sent by kill, by pthread_kill and by urgent TCP data
 // (F_SETOWN), and none that nobody sent, while threads compete for the processors.
-// expect: fibers>=5 native_fallbacks=0
+// expect: fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 
