@@ -239,6 +239,16 @@ void for_each_fiber(void (*visit)(Fiber*, void*), void* argument) {
         visit(fiber, argument);
 }
 
+Fiber* fiber_with_tid(uint32_t tid) {
+    if (!g_runtime_started) return nullptr;
+    OptionalSection section;
+    LockGuard locked(g_scheduler.registry_lock);
+    Fiber& head = g_scheduler.registry;
+    for (Fiber* fiber = head.all_next; fiber != &head; fiber = fiber->all_next)
+        if (fiber->tid == tid) return fiber;
+    return nullptr;
+}
+
 void lock_to_worker(Fiber* fiber) {
     RuntimeSection section(fiber);
     if (fiber->lock_count++ > 0) return;

@@ -240,12 +240,9 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
         }
     }
     Wake outcome = Wake::kReady;
-    constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
     if (is_ready || *unpollable) {
         if (!fiber->park.cancel()) outcome = fiber->park.outcome();
     } else {
-        // Set by somebody who found no open wait to end; looked at after the wait is open.
-        if ((fiber->attention.load() & kInterrupts) != 0) wake({fiber, sequence}, Wake::kSignal);
         COUNT(parks_io);
         outcome = park(fiber, reason, deadline_ns);
     }

@@ -5,6 +5,8 @@
 // deferred, no malloc, no user code.
 #pragma once
 
+#include <signal.h>
+
 #include "scheduler/fiber.h"
 #include "scheduler/poller.h"
 
@@ -17,6 +19,8 @@ struct RuntimeCallbacks {
     void (*finished)(Fiber*) = nullptr;
     // A worker is about to run program code; installs the process's signal mask.
     void (*worker_mask)(Worker*) = nullptr;
+    // The preemption signal's number was used by somebody else.  In a handler, outside the runtime.
+    void (*foreign_signal)(int, siginfo_t*, void*) = nullptr;
     // The monitor saw signals that no running fiber has taken.
     void (*dispatch_signals)() = nullptr;
 };
@@ -101,6 +105,8 @@ void fiber_spawn(Fiber* fiber, FiberEntry entry);
 // Gives a finished (or never spawned) fiber's block back to the pool.
 void fiber_recycle(Fiber* fiber);
 int64_t live_fibers();  // spawned and not finished, the main fiber included while it runs
+// The live fiber with that id, or null.  Locks the registry.
+Fiber* fiber_with_tid(uint32_t tid);
 // Calls visit for each registered fiber with the registry locked.
 void for_each_fiber(void (*visit)(Fiber*, void*), void* argument);
 

@@ -17,7 +17,7 @@
 #include "scheduler/host/syscall.h"
 
 // Not through <resolv.h>: its macros rename the members of ElfW(Phdr).
-extern "C" struct __res_state* __res_state();
+extern "C" void* resolver_state() __asm__("__res_state");
 
 namespace pfiber::host {
 
@@ -100,7 +100,7 @@ void* probe_main(void* argument) {
     raw_syscall(SYS_get_robust_list, 0, reinterpret_cast<long>(&head),
                 reinterpret_cast<long>(&length));
     result->robust_head = reinterpret_cast<uintptr_t>(head) - tp;
-    result->resolver = reinterpret_cast<uintptr_t>(__res_state()) - tp;
+    result->resolver = reinterpret_cast<uintptr_t>(resolver_state()) - tp;
     result->kernel_tid = static_cast<int>(raw_syscall(SYS_gettid));
     pthread_attr_t attributes;
     void* low = nullptr;
@@ -341,5 +341,17 @@ void identity_disable_rseq() {
 void set_tid_field(uintptr_t tp, uint32_t tid) {
     field<uint32_t>(tp, identity_layout.tid) = tid;
 }
+
+void* tid_field(uintptr_t tp) { return reinterpret_cast<void*>(tp + identity_layout.tid); }
+
+void reset_robust_list(uintptr_t tp) {
+    auto& head = field<robust_list_head>(tp, identity_layout.robust_head);
+    head.list.next = &head.list;
+    head.list_op_pending = nullptr;
+    field<void*>(tp, identity_layout.robust_head - 8) = &head;
+    raw_syscall(SYS_set_robust_list, &head, sizeof head);
+}
+
+bool identity_offsets_known() { return identity_layout.robust_head != 0; }
 
 }  // namespace pfiber::host

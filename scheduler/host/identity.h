@@ -59,6 +59,13 @@ void identity_modules_changed();
 void identity_disable_rseq();
 
 void set_tid_field(uintptr_t tp, uint32_t tid);
+void* tid_field(uintptr_t tp);
+
+// In a fork child: an empty robust list, registered for the one kernel thread.  Any thread.
+void reset_robust_list(uintptr_t tp);
+
+// Before the probe has run, fork needs the published offsets already.
+bool identity_offsets_known();
 
 // A copy of a __thread variable of this object in another block.
 template <class T>
