@@ -54,6 +54,10 @@ void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after);
 void finish_switch(Worker* worker);
 void leave_fiber(Fiber* fiber, AfterSwitch after);  // returns when it runs again
 
+// fiber.cc, descriptor_table.cc: what a fork child may not trust
+void fiber_pool_after_fork();
+void descriptors_after_fork();
+
 // idle.cc
 void wake_worker();                          // Go: wakep
 void start_worker(Processor* processor, bool spinning);  // Go: startm

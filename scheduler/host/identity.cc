@@ -357,6 +357,12 @@ void set_tid_field(uintptr_t tp, uint32_t tid) {
     field<uint32_t>(tp, identity_layout.tid) = tid;
 }
 
+void identity_after_fork() {
+    modules_lock.clear();
+    list_lock.clear();
+    modules_adds = 0;  // the list may be half written: look again
+}
+
 void* tid_field(uintptr_t tp) { return reinterpret_cast<void*>(tp + identity_layout.tid); }
 
 void reset_robust_list(uintptr_t tp) {
