@@ -96,6 +96,9 @@ extern "C" {
 }
 #pragma GCC diagnostic pop
 
+// libc's functions carry attributes that a cast cannot keep; nothing is lost with them.
+#pragma GCC diagnostic ignored "-Wignored-attributes"
+
 // real(fork)(): only for rows that are not redirected.
 #define real(symbol)                                                                 \
     (reinterpret_cast<::pfiber::interpose::WithoutNoexcept<decltype(::symbol)>::Type*>( \

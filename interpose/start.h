@@ -12,4 +12,7 @@ bool ensure_started();
 // Redirects libc's entry points (redirect.cc); returns how many.
 int redirect_libc();
 
+// In a fork child, first of all: the fiber that forked becomes the only thread of a native process.
+void restart_after_fork();
+
 }  // namespace pfiber::interpose

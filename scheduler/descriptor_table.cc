@@ -64,6 +64,8 @@ void descriptor_opened(int fd, DescriptorKind kind, bool made_here) {
     descriptor->kind.store(kind, std::memory_order_relaxed);
     descriptor->made_here = made_here;
     descriptor->is_unpollable = descriptor->is_shared = descriptor->has_timeouts = false;
+    descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
+    descriptor->is_listener = descriptor->is_blocking = false;
 }
 
 void descriptor_shared(int fd) {
@@ -71,6 +73,30 @@ void descriptor_shared(int fd) {
     if (descriptor == nullptr) return;
     descriptor->is_shared = true;
     descriptor->made_here = false;
+}
+
+// The pollers are new and every waiter is another process's.
+void descriptors_after_fork() {
+    Slot* chunks = table.load(std::memory_order_acquire);
+    if (chunks == nullptr) return;
+    for (int c = 0; c <= highest_chunk.load(); c++) {
+        Descriptor* chunk = chunks[c].load(std::memory_order_relaxed);
+        if (chunk == nullptr) continue;
+        for (int i = 0; i < kChunk; i++) {
+            Descriptor& descriptor = chunk[i];
+            if (descriptor.tag.load() == 0 && descriptor.kind.load() == DescriptorKind::kUnknown &&
+                descriptor.poller == 0)
+                continue;  // never used: its page stays untouched
+            descriptor.lock.reset();
+            descriptor.poller = 0;
+            descriptor.waiters = nullptr;
+            descriptor.is_unpollable = false;
+            descriptor.is_shared = true;
+            descriptor.made_here = false;
+            descriptor.temporary_nonblock = 0;
+            descriptor.ready.store(0);
+        }
+    }
 }
 
 void descriptors_all_shared() {

@@ -230,6 +230,13 @@ void fiber_recycle(Fiber* fiber) {
     }
 }
 
+// A list whose lock was held at the fork may be half changed: its fibers are forgotten.
+void fiber_pool_after_fork() {
+    if (!pool_lock.try_acquire())
+        for (PoolClass& entry : pool) entry.first = nullptr, entry.count = 0;
+    pool_lock.reset();
+}
+
 int64_t live_fibers() { return g_scheduler.live.load(); }
 
 void for_each_fiber(void (*visit)(Fiber*, void*), void* argument) {
@@ -237,6 +244,16 @@ void for_each_fiber(void (*visit)(Fiber*, void*), void* argument) {
     Fiber& head = g_scheduler.registry;
     for (Fiber* fiber = head.all_next; fiber != &head; fiber = fiber->all_next)
         visit(fiber, argument);
+}
+
+Fiber* fiber_with_tid(uint32_t tid) {
+    if (!g_runtime_started) return nullptr;
+    OptionalSection section;
+    LockGuard locked(g_scheduler.registry_lock);
+    Fiber& head = g_scheduler.registry;
+    for (Fiber* fiber = head.all_next; fiber != &head; fiber = fiber->all_next)
+        if (fiber->tid == tid) return fiber;
+    return nullptr;
 }
 
 void lock_to_worker(Fiber* fiber) {

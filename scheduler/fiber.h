@@ -91,7 +91,9 @@ struct Fiber {
     int32_t lock_count = 0;
     uint64_t id = 0;
     uint32_t tid = 0;
-    int32_t handler_depth = 0;  // program signal handlers on this stack
+    int32_t handler_depth = 0;       // program signal handlers on this fiber
+    int raised_signal = 0;           // re-raised at our own kernel thread for this fiber
+    uintptr_t handler_frame = 0;     // of the innermost: tells whether siglongjmp left it
     int64_t since_ns = 0;       // when the present state began (dump)
     FiberTimer timer;
     FiberEntry entry = nullptr;
@@ -104,7 +106,7 @@ struct Fiber {
     int alternate_stack_flags = 0;
 
     // The layer above keeps its record of the thread here.
-    static constexpr size_t kClientBytes = 704;
+    static constexpr size_t kClientBytes = 288;
     alignas(16) unsigned char client[kClientBytes] = {};
 };
 

@@ -110,7 +110,8 @@ void link(Descriptor* descriptor, IoWaiter* waiter) {
     poller_of(descriptor).waiters.fetch_add(1);
 }
 
-void unlink(Descriptor* descriptor, IoWaiter* waiter) {
+// Off the ring; its owner still waits for the lock in unlink_all() until `descriptor` is cleared.
+void unlink_keeping_link(Descriptor* descriptor, IoWaiter* waiter) {
     if (waiter->next == waiter) {
         descriptor->waiters = nullptr;
     } else {
@@ -119,6 +120,10 @@ void unlink(Descriptor* descriptor, IoWaiter* waiter) {
         if (descriptor->waiters == waiter) descriptor->waiters = waiter->next;
     }
     poller_of(descriptor).waiters.fetch_sub(1);
+}
+
+void unlink(Descriptor* descriptor, IoWaiter* waiter) {
+    unlink_keeping_link(descriptor, waiter);
     waiter->descriptor.store(nullptr, std::memory_order_release);
 }
 
@@ -179,6 +184,7 @@ void arm(Descriptor* descriptor, int fd, Processor* processor) {
         descriptor->poller = static_cast<int16_t>(poller.id + 1);
         return;
     }
+    if (rc == -EBADF) return;  // closed meanwhile: the caller's next try says so
     descriptor->is_unpollable = true;
     if (rc == -ENOSPC || rc == -ENOMEM)
         host::warn_once(reported_epoll_limit,
@@ -219,20 +225,24 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
             *unpollable = true;
             break;
         }
-        if ((descriptor->ready.load(std::memory_order_relaxed) & waiter.directions) != 0) {
+        if (descriptor->poller == 0) {
             is_ready = true;
             break;
         }
         waiter.who = {fiber, sequence};
         link(descriptor, &waiter);
+        // After the link: io_restore_ready() raises the bit without the lock and looks for us then.
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        if ((descriptor->ready.load(std::memory_order_relaxed) & waiter.directions) != 0) {
+            unlink(descriptor, &waiter);
+            is_ready = true;
+            break;
+        }
     }
     Wake outcome = Wake::kReady;
-    constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
     if (is_ready || *unpollable) {
         if (!fiber->park.cancel()) outcome = fiber->park.outcome();
     } else {
-        // Set by somebody who found no open wait to end; looked at after the wait is open.
-        if ((fiber->attention.load() & kInterrupts) != 0) wake({fiber, sequence}, Wake::kSignal);
         COUNT(parks_io);
         outcome = park(fiber, reason, deadline_ns);
     }
@@ -241,9 +251,9 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
 }
 
 void io_restore_ready(Descriptor* descriptor, uint8_t direction) {
-    descriptor->ready.fetch_or(direction, std::memory_order_release);
+    descriptor->ready.fetch_or(direction, std::memory_order_seq_cst);
     // Somebody may have queued up between our clear and now, with the bit down.
-    if (descriptor->waiters != nullptr) io_wake_next(descriptor, direction);
+    if (__atomic_load_n(&descriptor->waiters, __ATOMIC_SEQ_CST) != nullptr) io_wake_next(descriptor, direction);
 }
 
 void io_wake_next(Descriptor* descriptor, uint8_t direction) {
@@ -340,58 +350,56 @@ void descriptor_closing(int fd) {
     Fiber** tail = &woken;
     {
         LockGuard guard(descriptor->lock);
+        int duplicate = -1;
         if (descriptor->waiters != nullptr) {
-            int exclusive = 0;
-            IoWaiter* waiter = descriptor->waiters;
-            do {
-                if (waiter->is_exclusive) exclusive++;
-                waiter = waiter->next;
-            } while (waiter != descriptor->waiters);
-            int duplicate = -1;
-            if (exclusive > 0) duplicate = move_up(host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0));
-            int going_on = 0;
-            while ((waiter = descriptor->waiters) != nullptr) {
+            duplicate = move_up(host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0));
+            Descriptor* copy = duplicate >= 0 ? descriptor_of(duplicate) : nullptr;
+            // One reference is ours until all are told: a woken waiter may be done at once.
+            if (copy != nullptr) copy->private_references.store(1);
+            while (IoWaiter* waiter = descriptor->waiters) {
                 Fiber* fiber = waiter->who.fiber;
                 const uint32_t sequence = waiter->who.sequence;
-                const bool is_exclusive = waiter->is_exclusive;
-                if (is_exclusive && duplicate >= 0) waiter->fd = duplicate;
-                unlink(descriptor, waiter);
+                const int old_fd = waiter->fd;
+                if (copy != nullptr) {
+                    waiter->fd = duplicate;
+                    copy->private_references.fetch_add(1);
+                }
+                unlink_keeping_link(descriptor, waiter);
                 const auto claim = fiber->park.claim(sequence, Wake::kClosed);
-                if (claim == ParkWord<Platform>::Claim::kFailed) continue;
-                if (is_exclusive) going_on++;
+                if (claim == ParkWord<Platform>::Claim::kFailed) {
+                    // It ends for another reason and waits in unlink_all() for our lock.
+                    if (copy != nullptr) copy->private_references.fetch_sub(1);
+                    waiter->fd = old_fd;
+                }
+                waiter->descriptor.store(nullptr, std::memory_order_release);
                 if (claim == ParkWord<Platform>::Claim::kMustReady) {
                     fiber->queue_next = nullptr;
                     *tail = fiber;
                     tail = &fiber->queue_next;
                 }
             }
-            Descriptor* copy = duplicate >= 0 ? descriptor_of(duplicate) : nullptr;
-            if (copy != nullptr) copy->private_references = static_cast<uint16_t>(going_on);
-            if (duplicate >= 0 && going_on == 0) host::raw_close(duplicate);
+            if (duplicate >= 0 && (copy == nullptr || copy->private_references.fetch_sub(1) == 1))
+                host::raw_close(duplicate);
         }
         // A description that lives on elsewhere would keep its registration and send stale events.
-        if (descriptor->poller != 0 && descriptor->is_shared)
-            host::raw_syscall(SYS_epoll_ctl,
-poller_of(descriptor).epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+        if (descriptor->poller != 0 && (descriptor->is_shared || duplicate >= 0))
+            host::raw_syscall(SYS_epoll_ctl, poller_of(descriptor).epoll_fd, EPOLL_CTL_DEL, fd,
+                              nullptr);
         descriptor->tag.fetch_add(1);
         descriptor->poller = 0;
         descriptor->is_unpollable = descriptor->is_shared = false;
         descriptor->made_here = descriptor->has_timeouts = false;
         descriptor->kind.store(DescriptorKind::kUnknown);
         descriptor->ready.store(0);
+        descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
+        descriptor->is_listener = descriptor->is_blocking = false;
     }
     ready_list(woken);
 }
 
 void io_release_private(int fd) {
     Descriptor* descriptor = descriptor_if_known(fd);
-    if (descriptor == nullptr) return;
-    bool is_last = false;
-    {
-        LockGuard guard(descriptor->lock);
-        is_last = --descriptor->private_references == 0;
-    }
-    if (!is_last) return;
+    if (descriptor == nullptr || descriptor->private_references.fetch_sub(1) != 1) return;
     descriptor_closing(fd);
     host::raw_close(fd);
 }

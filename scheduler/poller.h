@@ -37,8 +37,9 @@ struct IoWaiter {
     FiberRef who;
     uint8_t directions = 0;
     bool is_exclusive = false;  // one of these is woken per event; poll-like waiters all are
-    // On Wake::kClosed of an exclusive waiter: a private duplicate of the file whose number was
-    // closed; the call goes on with it and gives it back through io_release_private().
+    // On Wake::kClosed: a private duplicate of the file whose number was closed (or the same number
+    // when none could be made); the call goes on with it and gives it back through
+    // io_release_private().
     int fd = -1;
 };
 
@@ -52,7 +53,14 @@ struct Descriptor {
     bool is_shared = false;       // another number or process may hold the description
     bool made_here = false;       // created by this process: nobody else saw its flags
     uint8_t temporary_nonblock = 0;  // calls that run with O_NONBLOCK set by us
-    uint16_t private_references = 0;  // waiters that go on with this private duplicate
+    Platform::Atomic<int32_t> private_references{0};  // waiters that go on with this duplicate
+    // Written by any caller that found out; a stale value costs a try, never an answer.
+    uint8_t no_nowait = 0;        // directions in which RWF_NOWAIT is refused
+    uint8_t socket_type = 0;      // SOCK_STREAM…; 0: not asked yet
+    uint8_t socket_family = 0;    // AF_INET…; 0: not asked yet
+    bool is_listener = false;     // it was seen listening
+    bool is_blocking = false;     // O_NONBLOCK is clear; believed while made_here && !is_shared
+    Platform::Atomic<uint32_t> accept_turn{0};  // 1: a fiber stands between its poll and its accept
     bool has_timeouts = false;    // the two below are known
     int64_t receive_timeout_ns = 0;  // 0: none
     int64_t send_timeout_ns = 0;

@@ -40,16 +40,37 @@ void note_timer_fire(Fiber* fiber) {
     fiber->attention.fetch_or(kAttendPreempt, std::memory_order_relaxed);
 }
 
-bool may_yield_here(const Fiber* fiber, const void* context) {
+// A handler that siglongjmp left: the interrupted code stands above its frame again.
+bool in_handler(Fiber* fiber, unsigned long stack) {
+    if (fiber->handler_depth == 0) return false;
+    const bool frame_on_fiber =
+        fiber->handler_frame > fiber->stack_low && fiber->handler_frame <= fiber->stack_top;
+    if (!frame_on_fiber || stack <= fiber->handler_frame) return true;
+    fiber->handler_depth = 0;
+    return false;
+}
+
+bool may_yield_here(Fiber* fiber, const void* context) {
     const unsigned long stack = host::stack_pointer(context);
     const unsigned long pc = host::program_counter(context);
-    return !fiber->in_call && fiber->handler_depth == 0 && !host::is_in_libc_or_loader(pc) &&
+    return !fiber->in_call && !in_handler(fiber, stack) && !host::is_in_libc_or_loader(pc) &&
            !host::in_signal_text(pc) && stack > fiber->stack_low + 8192 &&
            (stack <= fiber->stack_top || fiber == main_fiber());
 }
 
-PFIBER_SIGNAL_TEXT void on_preempt(int, siginfo_t* info, void* context) {
+// Ours are the timer's and tgkill's from this process; a real SIGURG is the program's.
+bool is_ours(const siginfo_t* info) {
+    return info->si_code == SI_TIMER ||
+           (info->si_code == SI_TKILL && info->si_pid == host::raw_getpid());
+}
+
+PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
+    if (!is_ours(info) && runtime_callbacks.foreign_signal != nullptr) {
+        runtime_callbacks.foreign_signal(signal, info, context);
+        return;
+    }
+    if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked();
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
     fiber->depth = 1;
@@ -66,7 +87,8 @@ PFIBER_SIGNAL_TEXT void on_preempt(int, siginfo_t* info, void* context) {
             if (somebody_waits(fiber)) yield_preempted(fiber);
         }
         attention = fiber->attention.load(std::memory_order_acquire);
-        if ((attention & (kAttendSignal | kAttendCancel)) != 0 &&
+        // In a call the interrupted stub returns first, and the fiber attends when it leaves.
+        if ((attention & (kAttendSignal | kAttendCancel)) != 0 && !fiber->in_call &&
             runtime_callbacks.attend != nullptr) {
             fiber->attention.fetch_and(~(attention & (kAttendSignal | kAttendCancel)));
             fiber->depth = 0;

@@ -138,6 +138,10 @@ void schedule_loop(Worker* worker) {
 
 Wake park(Fiber* fiber, WaitReason reason, int64_t deadline_ns) {
     if (deadline_ns != kNever) timer_arm(fiber, deadline_ns);
+    // Whoever set it may have found no open wait to end; the wait was opened before this look (F4).
+    constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
+    if ((fiber->attention.load(std::memory_order_seq_cst) & kInterrupts) != 0)
+        fiber->park.claim(fiber->park.open_sequence(), Wake::kSignal);
     if (!fiber->park.is_claimed()) {
         fiber->wait_reason = reason;
         leave_fiber(fiber, AfterSwitch::kPark);

@@ -26,6 +26,10 @@ int mutex_lock_after_wait(Mutex* mutex);
 // process-shared condition variable) will unlock it.
 void mutex_wait_in_kernel(Mutex* mutex);
 
+// Marks what the fiber still holds of robust mutexes as abandoned.  At the end of a fiber, on it,
+// outside the runtime.
+void robust_mutexes_release(Fiber* fiber);
+
 // Kinds whose whole story is the word: normal and adaptive, private, not robust.
 inline bool mutex_is_plain(const Mutex* mutex) {
     const int kind = mutex->kind & ~Mutex::kElision;

@@ -10,9 +10,6 @@ int robust_lock(Mutex* mutex, int kind, TimeLimit limit, bool keep_users);
 int robust_trylock(Mutex* mutex, int kind);
 int robust_unlock(Mutex* mutex, bool keep_users);
 
-// Marks what the fiber still holds as abandoned.  At the end of a fiber, on it, outside the runtime.
-void robust_mutexes_release(Fiber* fiber);
-
 // Process-shared ones (mutex_shared.cc), on a fiber: libc's code and the kernel's futex.
 int shared_lock(Mutex* mutex, TimeLimit limit);
 int shared_trylock(Mutex* mutex);

@@ -48,17 +48,24 @@ void identity_assign(uintptr_t tp, uint32_t tid, uintptr_t stack_low, size_t sta
 // guards and self pointers only.  Not in glibc's lists.  Any context.
 void identity_create_bare(uintptr_t tp);
 
+// Fork child: locks may have been held by threads that do not exist.
+void identity_after_fork();
+
 // Call once on the fiber itself before user code: ctype tables and resolver pointer.
 void identity_enter();
-
-// The module list for identity_recycle() is stale (after dlopen or dlclose).
-void identity_modules_changed();
 
 // The calling kernel thread and all later ones stay unregistered from rseq: a fiber that forks
 // would crash its child otherwise, and a migrating fiber would see a stale cpu number.
 void identity_disable_rseq();
 
 void set_tid_field(uintptr_t tp, uint32_t tid);
+void* tid_field(uintptr_t tp);
+
+// In a fork child: an empty robust list, registered for the one kernel thread.  Any thread.
+void reset_robust_list(uintptr_t tp);
+
+// Before the probe has run, fork needs the published offsets already.
+bool identity_offsets_known();
 
 // A copy of a __thread variable of this object in another block.
 template <class T>

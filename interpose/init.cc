@@ -1,0 +1,113 @@
+// Start-up, in this order:
+//   load      options from the environment; PFIBER_OFF points every slot at libc
+//   main      runs in run_main()'s frame (pf___libc_start_main)
+//   1st       pthread_create: libc's functions are looked up, the identity probed, the runtime started
+//             (main becomes a fiber), libc's entry points redirected
+//   exit      statistics
+// Hooks work before the constructor ran: they serve natively until the start.
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "interpose/hooks.h"
+#include "interpose/start.h"
+#include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
+#include "scheduler/host/libc.h"
+#include "scheduler/host/report.h"
+#include "scheduler/host/syscall.h"
+#include "scheduler/runtime.h"
+#include "shim/thread.h"
+
+extern char** environ;
+
+namespace pfiber::interpose {
+
+namespace {
+
+enum class Mode { kFresh, kOptionsRead, kFibers, kNative };
+Mode mode = Mode::kFresh;
+int (*program_main)(int, char**, char**);
+
+void read_options() {
+    if (mode != Mode::kFresh) return;
+    mode = Mode::kOptionsRead;
+    options_parse(environ);
+    if (options().off) {
+        mode = Mode::kNative;
+        run_natively();
+        return;
+    }
+    if (!options().children) unsetenv("LD_PRELOAD");
+}
+
+__attribute__((constructor)) void at_load() { read_options(); }
+
+__attribute__((destructor)) void at_exit() {
+    if (mode == Mode::kFresh || !options().stats || options().off) return;
+    host::Line line;
+    counters_line(line);
+    line.add(" pid=%d", host::raw_getpid());
+    host::raw_line("%s", line.text());
+}
+
+int main_in_frame(int argc, char** argv, char** envp) {
+    return shim::run_main(program_main, argc, argv, envp);
+}
+
+// Not the kernel's first thread, or other threads already: they cannot become fibers.
+bool is_only_thread() { return host::raw_gettid() == host::raw_getpid(); }
+
+}  // namespace
+
+bool ensure_started() {
+    if (__builtin_expect(mode == Mode::kFibers, 1)) return true;
+    read_options();
+    if (mode == Mode::kNative) return false;
+    if (!is_only_thread()) {
+        COUNT(native_fallbacks);
+        return false;
+    }
+    resolve_all();
+    const char* reason = nullptr;
+    if (!runtime_start(&reason)) {
+        host::warn("%s; this process runs on kernel threads", reason);
+        COUNT(native_fallbacks);
+        mode = Mode::kNative;
+        return false;
+    }
+    shim::threads_start(main_fiber());
+    mode = Mode::kFibers;
+    if (options().redirect) {
+        const int count = redirect_libc();
+        if (count == 0)
+            host::info("libc's entry points could not be redirected: blocking calls inside libc "
+                       "keep a kernel thread");
+        COUNT_ADD(redirected, count);
+    }
+    return true;
+}
+
+// In the child of a fork, on the fiber that forked.
+void restart_after_fork() {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return;
+    runtime_after_fork(fiber);
+    shim::threads_after_fork(fiber);
+    t_current = nullptr;
+    mode = Mode::kOptionsRead;
+}
+
+}  // namespace pfiber::interpose
+
+using namespace pfiber::interpose;
+
+extern "C" int pf___libc_start_main(int (*main)(int, char**, char**), int argc, char** argv,
+                                    void (*init)(), void (*fini)(), void (*rtld_fini)(),
+                                    void* stack_end) {
+    using StartMain = int (*)(int (*)(int, char**, char**), int, char**, void (*)(), void (*)(),
+                              void (*)(), void*);
+    program_main = main;
+    auto start = reinterpret_cast<StartMain>(real_function(Row::k___libc_start_main));
+    return start(main_in_frame, argc, argv, init, fini, rtld_fini, stack_end);
+}

@@ -1,0 +1,195 @@
+// See io.h.  Descriptor facts, waits and regions.
+//
+// I1: a fact about a descriptor that only this process can change (made_here && !is_shared) is
+// cached until a hook changes it; every other one is asked of the kernel at each wait.
+#include "interpose/io.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+namespace pfiber::interpose {
+
+namespace {
+
+long socket_option(int fd, int option, void* value, unsigned size) {
+    return host::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, option, value, &size);
+}
+
+int64_t timeout_of(int fd, int option) {
+    timeval timeout{};
+    if (socket_option(fd, option, &timeout, sizeof timeout) != 0) return 0;
+    return nanoseconds({timeout.tv_sec, timeout.tv_usec * 1000});
+}
+
+}  // namespace
+
+long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    for (;;) {
+        if (region == Region::kHandOff)
+            enter_blocking_call(fiber);
+        else
+            enter_call(fiber);
+        const long answer = host::pfiber_blocking_syscall(
+            &fiber->attention, kAttendSignal | kAttendCancel, number, arguments);
+        exit_call(fiber);
+        if (answer != -EINTR) return answer;
+        shim::cancellation_point(fiber);
+        if (shim::interrupted_since(fiber, mark, restart == Restart::kYes)) return -EINTR;
+    }
+}
+
+DescriptorKind kind_of(Descriptor* descriptor, int fd) {
+    const DescriptorKind kind = descriptor->kind.load(std::memory_order_relaxed);
+    return kind != DescriptorKind::kUnknown ? kind : classify(descriptor, fd);
+}
+
+DescriptorKind classify(Descriptor* descriptor, int fd) {
+    struct stat status;
+    if (is_hidden(fd) || host::raw_syscall(SYS_fstat, fd, &status) != 0)
+        return DescriptorKind::kUnknown;
+    DescriptorKind kind = DescriptorKind::kOther;
+    switch (status.st_mode & S_IFMT) {
+        case S_IFSOCK:
+            kind = DescriptorKind::kSocket;
+            break;
+        case S_IFIFO:
+        case 0:  // eventfd, timerfd, epoll, inotify…: those that refuse RWF_NOWAIT say so
+            kind = DescriptorKind::kPipe;
+            break;
+        case S_IFREG:
+        case S_IFDIR:
+        case S_IFBLK:
+            kind = DescriptorKind::kRegular;
+            break;
+        default:
+            break;
+    }
+    descriptor->kind.store(kind, std::memory_order_relaxed);
+    return kind;
+}
+
+int socket_type_of(Descriptor* descriptor, int fd) {
+    if (descriptor->socket_type == 0) {
+        int type = 0;
+        if (socket_option(fd, SO_TYPE, &type, sizeof type) != 0) return 0;
+        descriptor->socket_type = static_cast<uint8_t>(type);
+    }
+    return descriptor->socket_type;
+}
+
+int socket_family_of(Descriptor* descriptor, int fd) {
+    if (descriptor->socket_family == 0) {
+        int family = 0;
+        if (socket_option(fd, SO_DOMAIN, &family, sizeof family) != 0) return 0;
+        descriptor->socket_family = static_cast<uint8_t>(family);
+    }
+    return descriptor->socket_family;
+}
+
+bool is_nonblocking(Descriptor* descriptor, int fd) {
+    const bool is_ours = descriptor->made_here && !descriptor->is_shared;
+    if (is_ours && descriptor->is_blocking) return false;
+    LockGuard guard(descriptor->lock);  // excludes the moment of a connect
+    const long flags = host::raw_syscall(SYS_fcntl, fd, F_GETFL);
+    if (host::is_error(flags)) return false;  // the next try names the error
+    const bool is_set = (flags & O_NONBLOCK) != 0 && descriptor->temporary_nonblock == 0;
+    if (is_ours) descriptor->is_blocking = !is_set;
+    return is_set;
+}
+
+void forget_flags(int fd) {
+    if (Descriptor* descriptor = descriptor_if_known(fd)) descriptor->is_blocking = false;
+}
+
+int64_t socket_timeout(Descriptor* descriptor, int fd, uint8_t direction) {
+    if (descriptor->is_shared)
+        return timeout_of(fd, direction == kRead ? SO_RCVTIMEO : SO_SNDTIMEO);
+    if (!descriptor->has_timeouts) {
+        descriptor->receive_timeout_ns = timeout_of(fd, SO_RCVTIMEO);
+        descriptor->send_timeout_ns = timeout_of(fd, SO_SNDTIMEO);
+        descriptor->has_timeouts = true;
+    }
+    return direction == kRead ? descriptor->receive_timeout_ns : descriptor->send_timeout_ns;
+}
+
+void note_opened(long fd, DescriptorKind kind, bool made_here) {
+    if (fd < 0 || !g_runtime_started) return;
+    OptionalSection section;
+    if (descriptor_of(static_cast<int>(fd)) != nullptr)
+        descriptor_opened(static_cast<int>(fd), kind, made_here);
+}
+
+void note_shared(long fd) {
+    if (fd < 0 || !g_runtime_started) return;
+    descriptor_shared(static_cast<int>(fd));
+}
+
+void note_closing(int fd) {
+    if (descriptor_if_known(fd) == nullptr) return;
+    OptionalSection section;
+    descriptor_closing(fd);
+}
+
+short poll_now(int fd, short events) {
+    pollfd one{fd, events, 0};
+    const long count = host::raw_syscall(SYS_poll, &one, 1, 0);
+    return count > 0 ? one.revents : short{0};
+}
+
+Step Waiting::wait(WaitReason reason) {
+    if (!asked_flags_) {
+        if (is_nonblocking(descriptor, fd)) return Step::kNonBlocking;
+        asked_flags_ = true;
+    }
+    if (!has_deadline_) {
+        has_deadline_ = true;
+        if (kind_of(descriptor, fd) == DescriptorKind::kSocket) {
+            const int64_t timeout = socket_timeout(descriptor, fd, direction_);
+            if (timeout > 0) deadline_ns_ = deadline_after(timeout);
+        }
+    }
+    IoWaiter waiter;
+    waiter.fd = fd;
+    waiter.directions = direction_;
+    waiter.is_exclusive = true;
+    bool is_unpollable = false;
+    const Wake outcome = io_wait(fiber_, &waiter, 1, deadline_ns_, reason, &is_unpollable);
+    if (is_unpollable) return Step::kUnpollable;
+    switch (outcome) {
+        case Wake::kReady:
+            return Step::kRetry;
+        case Wake::kTimeout:
+            return Step::kTimedOut;
+        case Wake::kSignal:
+        case Wake::kCancel:
+            return Step::kInterrupted;
+        case Wake::kClosed:
+            if (waiter.fd != fd) {
+                const DescriptorKind kind = descriptor->kind.load(std::memory_order_relaxed);
+                if (is_private_) io_release_private(fd);
+                is_private_ = true;
+                fd = waiter.fd;
+                descriptor = descriptor_of(fd);
+                if (kind != DescriptorKind::kUnknown) descriptor->kind.store(kind);
+            }
+            return Step::kRetry;
+    }
+    return Step::kRetry;
+}
+
+bool Waiting::interrupted(Restart restart) {
+    shim::cancellation_point(fiber_);
+    return shim::interrupted_since(fiber_, mark_, restart == Restart::kYes);
+}
+
+void Waiting::release() {
+    RuntimeSection::enter(fiber_);
+    io_release_private(fd);
+    // Not leave(): a destructor is no place for signal handlers; the next hook looks.
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    fiber_->depth--;
+}
+
+}  // namespace pfiber::interpose

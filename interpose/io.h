@@ -1,0 +1,270 @@
+// What every body of a blocking or descriptor-related call shares.
+//
+// Three forms of a call:
+//   READY     ready_call(): try without blocking, on EAGAIN park on the descriptor, again.
+//   MAYBE     maybe_call(), short_call(): the processor is marked and retaken when the call lasts.
+//   BLOCKING  blocking_call(), long_call(): the processor is handed off first.
+// All of them are plain system calls when calling_fiber() is null.  Bodies never call libc, never
+// allocate, set errno only on failure and hold no object whose destructor must not run when a
+// cancellation unwinds them.
+#pragma once
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+
+#include "scheduler/host/signal.h"
+#include "scheduler/host/syscall.h"
+#include "scheduler/runtime.h"
+#include "shim/interrupt.h"
+
+namespace pfiber::interpose {
+
+// The fiber to serve in user space; null: this call is the kernel's business alone (before the
+// start, foreign threads, a signal handler that runs on top of a system call).
+inline Fiber* calling_fiber() {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr || fiber->depth != 0 || fiber->in_call) return nullptr;
+    return fiber;
+}
+
+// The kernel's answer in libc's form.
+inline long result(long answer) {
+    if (__builtin_expect(!host::is_error(answer), 1)) return answer;
+    errno = static_cast<int>(-answer);
+    return -1;
+}
+
+inline bool is_private_descriptor(int fd) {
+    const Descriptor* descriptor = descriptor_if_known(fd);
+    return descriptor != nullptr &&
+           descriptor->private_references.load(std::memory_order_relaxed) > 0;
+}
+// The program did not open it: for every call of the program the number is closed.
+inline bool is_hidden(int fd) { return is_runtime_descriptor(fd) || is_private_descriptor(fd); }
+
+// Absolute deadlines; both saturate.  The second one takes a valid timespec.
+inline int64_t deadline_after(int64_t relative_ns) {
+    const int64_t now = Platform::now_ns();
+    return relative_ns >= kNever - now ? kNever - 1 : now + relative_ns;
+}
+inline bool is_valid(const timespec& time) {
+    return time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < 1000000000;
+}
+inline int64_t nanoseconds(const timespec& time) {
+    constexpr int64_t kMost = kNever / 1000000000 - 1;
+    return (time.tv_sec > kMost ? kMost : time.tv_sec) * 1000000000 + time.tv_nsec;
+}
+inline timespec to_timespec(int64_t ns) {
+    return ns <= 0 ? timespec{} : timespec{ns / 1000000000, ns % 1000000000};
+}
+
+// ---- regions
+
+// Whether SA_RESTART resumes the call (signal(7)).
+enum class Restart : bool { kNo, kYes };
+enum class Region : bool { kMaybe, kHandOff };
+
+// -errno or the result; handles interruption and cancellation.  Six arguments.
+long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments);
+
+template <class... A>
+long region_call_of(Fiber* fiber, Region region, Restart restart, long number, A... a) {
+    static_assert(sizeof...(A) <= 6);
+    const long arguments[6] = {host::syscall_argument(a)...};
+    return region_call(fiber, region, restart, number, arguments);
+}
+template <class... A>
+long maybe_call(Fiber* fiber, Restart restart, long number, A... a) {
+    return region_call_of(fiber, Region::kMaybe, restart, number, a...);
+}
+template <class... A>
+long blocking_call(Fiber* fiber, Restart restart, long number, A... a) {
+    return region_call_of(fiber, Region::kHandOff, restart, number, a...);
+}
+
+// A call that lasts as long as a disk does and that no signal ends; no cancellation point.
+template <class... A>
+long disk_call(Fiber* fiber, long number, A... a) {
+    enter_call(fiber);
+    const long answer = host::raw_syscall(number, a...);
+    exit_call(fiber);
+    return answer;
+}
+
+// ---- whole bodies
+
+template <class... A>
+long short_call(long number, A... a) {  // MAYBE, no cancellation point
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
+    return result(disk_call(fiber, number, a...));
+}
+template <class... A>
+long cancellable_call(long number, A... a) {  // MAYBE, cancellation point, restartable
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
+    shim::cancellation_point(fiber);
+    return result(maybe_call(fiber, Restart::kYes, number, a...));
+}
+template <class... A>
+long long_call(Restart restart, long number, A... a) {  // BLOCKING, cancellation point
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
+    shim::cancellation_point(fiber);
+    return result(blocking_call(fiber, restart, number, a...));
+}
+
+// ---- descriptors
+
+// What it is: cached, asked of the kernel once.  kUnknown: not open (or the runtime's own).
+DescriptorKind kind_of(Descriptor* descriptor, int fd);
+DescriptorKind classify(Descriptor* descriptor, int fd);
+int socket_type_of(Descriptor* descriptor, int fd);
+int socket_family_of(Descriptor* descriptor, int fd);
+// The program set O_NONBLOCK (not we, for the moment of a connect).  In the runtime.
+bool is_nonblocking(Descriptor* descriptor, int fd);
+// Marks the flag as unknown: before F_SETFL, FIONBIO.
+void forget_flags(int fd);
+// SO_RCVTIMEO or SO_SNDTIMEO; 0: none.  In the runtime.
+int64_t socket_timeout(Descriptor* descriptor, int fd, uint8_t direction);
+// A descriptor this process just made.  Any thread; on failure nothing happens.
+void note_opened(long fd, DescriptorKind kind, bool made_here);
+void note_shared(long fd);
+void note_closing(int fd);
+// poll(2) of one descriptor without waiting: revents, 0 when nothing.
+short poll_now(int fd, short events);
+
+// ---- waiting
+
+// What came of a wait.
+enum class Step : uint8_t {
+    kRetry,        // try again
+    kTimedOut,     // the deadline
+    kNonBlocking,  // the program asked for EAGAIN
+    kInterrupted,  // leave the runtime, then resume() decides
+    kUnpollable,   // epoll does not take it: make the call in a region
+};
+
+// One call on one descriptor that may wait several times.
+class Waiting {
+  public:
+    // `state` is descriptor_of(number), not null.
+    Waiting(Fiber* fiber, int number, Descriptor* state, uint8_t direction)
+        : fd(number),
+          descriptor(state),
+          fiber_(fiber),
+          mark_(shim::interrupt_mark(fiber)),
+          direction_(direction) {}
+    ~Waiting() {
+        if (is_private_) release();
+    }
+    Waiting(const Waiting&) = delete;
+    Waiting& operator=(const Waiting&) = delete;
+
+    // Before a try and after one that succeeded; in the runtime.
+    bool clear() { return io_clear_ready(descriptor, direction_); }
+    void restore(bool had) {
+        if (had) io_restore_ready(descriptor, direction_);
+    }
+
+    // In the runtime, after a try that would block.
+    Step wait(WaitReason reason = WaitReason::kIo);
+    // Outside the runtime, after kInterrupted: true when the call ends with EINTR.  A pending
+    // cancellation does not return.
+    bool interrupted(Restart restart);
+
+    bool is_timed() const { return deadline_ns_ != kNever; }
+    // Replaces the socket's timeout.
+    void set_deadline(int64_t deadline_ns) {
+        deadline_ns_ = deadline_ns;
+        has_deadline_ = true;
+    }
+    void never_nonblocking() { asked_flags_ = true; }
+
+    int fd;  // changes when the number is closed while the call waits
+    Descriptor* descriptor;
+
+  private:
+    void release();
+
+    Fiber* fiber_;
+    shim::InterruptMark mark_;
+    int64_t deadline_ns_ = kNever;
+    uint8_t direction_;
+    bool is_private_ = false;
+    bool has_deadline_ = false;
+    bool asked_flags_ = false;
+};
+
+// READY for what cannot be tried without blocking: poll first, then call in a region.  raw(fd) is
+// the plain call, for descriptors in non-blocking mode; call(fd) the one in a region.
+template <class Raw, class Call>
+long polled_call(Fiber* fiber, Waiting& waiting, short events, Raw&& raw, Call&& call) {
+    for (;;) {
+        RuntimeSection::enter(fiber);
+        const bool had = waiting.clear();
+        Step step = Step::kRetry;
+        const bool is_ready = poll_now(waiting.fd, events) != 0;
+        if (!is_ready) step = waiting.wait();
+        RuntimeSection::leave(fiber);
+        if (is_ready) {
+            const long answer = call(waiting.fd);
+            if (had) {
+                RuntimeSection::enter(fiber);
+                waiting.restore(true);
+                RuntimeSection::leave(fiber);
+            }
+            return answer;
+        }
+        switch (step) {
+            case Step::kRetry:
+                break;
+            case Step::kTimedOut:
+                return -EAGAIN;
+            case Step::kNonBlocking:
+                return raw(waiting.fd);
+            case Step::kInterrupted:
+                if (waiting.interrupted(waiting.is_timed() ? Restart::kNo : Restart::kYes))
+                    return -EINTR;
+                break;
+            case Step::kUnpollable:
+                return call(waiting.fd);
+        }
+    }
+}
+
+// The READY form.  attempt(fd) is one try that does not block; blocking(fd) the whole call in a
+// region, for what epoll refuses.  Both return the kernel's answer.
+template <class Attempt, class Blocking>
+long ready_call(Fiber* fiber, Waiting& waiting, Attempt&& attempt, Blocking&& blocking,
+                WaitReason reason = WaitReason::kIo) {
+    for (;;) {
+        RuntimeSection::enter(fiber);
+        const bool had = waiting.clear();
+        const long answer = attempt(waiting.fd);
+        if (answer != -EAGAIN) {
+            waiting.restore(had);
+            RuntimeSection::leave(fiber);
+            return answer;
+        }
+        const Step step = waiting.wait(reason);
+        RuntimeSection::leave(fiber);
+        switch (step) {
+            case Step::kRetry:
+                break;
+            case Step::kTimedOut:
+            case Step::kNonBlocking:
+                return -EAGAIN;
+            case Step::kInterrupted:
+                // A socket call with a timeout is never resumed.
+                if (waiting.interrupted(waiting.is_timed() ? Restart::kNo : Restart::kYes))
+                    return -EINTR;
+                break;
+            case Step::kUnpollable:
+                return blocking(waiting.fd);
+        }
+    }
+}
+
+}  // namespace pfiber::interpose

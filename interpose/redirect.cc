@@ -1,0 +1,168 @@
+// Redirecting libc's own entry points.
+//
+// stdio, the resolver, syslog and libc's locks call each other inside libc without the PLT, so an
+// exported name never sees them; legacy servers do fgets on a socket.  The first bytes of each row
+// marked R become a jump to an island near libc, which jumps to the row's body.  The body issues the
+// system call itself and never calls the function that was overwritten.
+// One aligned 8-byte store per function: a thread that runs through it sees the old or the new code.
+// Where mprotect refuses, nothing is redirected and the monitor's missed-call detection serves.
+#include <dlfcn.h>
+#include <elf.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <new>
+
+#include "interpose/hooks.h"
+#include "interpose/start.h"
+#include "scheduler/host/libc.h"
+#include "scheduler/host/report.h"
+#include "scheduler/host/syscall.h"
+
+extern "C" {
+#define HOOK(symbol, class, redirect, note)
+#define PRIVATE_HOOK(symbol, class, redirect, note) void pf_##symbol();
+#define ALIAS(symbol, target, redirect, note)
+#define INNER(symbol, class, note)
+#include "interpose/hooks.def"
+#undef HOOK
+#undef PRIVATE_HOOK
+#undef ALIAS
+#undef INNER
+}
+
+namespace pfiber::interpose {
+
+namespace {
+
+constexpr bool R = true;
+constexpr bool N = false;
+
+struct Target {
+    const char* name;
+    void* body;
+    bool is_redirected;
+};
+
+const Target targets[] = {
+#define HOOK(symbol, class, redirect, note) \
+    {#symbol, reinterpret_cast<void*>(pf_##symbol), redirect},
+#define PRIVATE_HOOK(symbol, class, redirect, note) \
+    {#symbol, reinterpret_cast<void*>(pf_##symbol), redirect},
+#define ALIAS(symbol, target, redirect, note) \
+    {#symbol, reinterpret_cast<void*>(pf_##target), redirect},
+#define INNER(symbol, class, note)
+#include "interpose/hooks.def"
+#undef HOOK
+#undef PRIVATE_HOOK
+#undef ALIAS
+#undef INNER
+};
+
+constexpr uintptr_t kReach = 1ul << 30;  // well within a 32-bit displacement
+constexpr size_t kPage = 4096;
+
+struct __attribute__((packed)) Island {
+    uint8_t jump[6] = {0xff, 0x25, 0x02, 0x00, 0x00, 0x00};  // jmp *2(%rip)
+    uint8_t pad[2] = {0xcc, 0xcc};
+    void* body = nullptr;
+};
+static_assert(sizeof(Island) == 16);
+
+// Memory for the islands within reach of libc's text.
+Island* map_islands(uintptr_t near, size_t bytes) {
+    for (uintptr_t distance = 1ul << 24; distance < kReach; distance += 1ul << 24) {
+        const uintptr_t places[] = {near - distance, near + distance};
+        for (const uintptr_t at : places) {
+            const long got = host::raw_mmap(reinterpret_cast<void*>(at & ~(kPage - 1)), bytes,
+                                            PROT_READ | PROT_WRITE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+            if (!host::is_error(got)) return reinterpret_cast<Island*>(got);
+        }
+    }
+    return nullptr;
+}
+
+bool starts_with_endbr64(const uint8_t* code) {
+    static const uint8_t endbr64[] = {0xf3, 0x0f, 0x1e, 0xfa};
+    return memcmp(code, endbr64, sizeof endbr64) == 0;
+}
+
+// Overwrites the first 5 bytes (after an endbr64).  The rest of the 8 stays as it was.
+void write_jump(uint8_t* code, const Island* island) {
+    if (starts_with_endbr64(code)) code += 4;
+    const auto displacement = static_cast<int32_t>(reinterpret_cast<intptr_t>(island) -
+                                                   reinterpret_cast<intptr_t>(code + 5));
+    uint8_t bytes[8];
+    memcpy(bytes, code, sizeof bytes);
+    bytes[0] = 0xe9;
+    memcpy(bytes + 1, &displacement, sizeof displacement);
+    uint64_t word;
+    memcpy(&word, bytes, sizeof word);
+    __atomic_store_n(reinterpret_cast<uint64_t*>(code), word, __ATOMIC_SEQ_CST);
+}
+
+bool is_redirectable(void* handle, const char* name, uint8_t** code) {
+    void* address = dlsym(handle, name);
+    Dl_info info;
+    const ElfW(Sym)* symbol = nullptr;
+    if (address == nullptr ||
+        dladdr1(address, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&symbol)),
+                RTLD_DL_SYMENT) == 0 ||
+        symbol == nullptr || ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || symbol->st_size < 9 ||
+        reinterpret_cast<uintptr_t>(address) % 16 != 0)
+        return false;
+    *code = static_cast<uint8_t*>(address);
+    return true;
+}
+
+}  // namespace
+
+int redirect_libc() {
+    static bool is_done = false;  // a fork child starts again with redirected text
+    if (is_done) return 0;
+    void* handle = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (handle == nullptr) return 0;
+    constexpr size_t kTargets = sizeof targets / sizeof targets[0];
+    static uint8_t* code[kTargets];
+    uintptr_t low = ~uintptr_t{0}, high = 0;
+    size_t wanted = 0;
+    for (size_t i = 0; i < kTargets; i++) {
+        if (!targets[i].is_redirected) continue;
+        if (!is_redirectable(handle, targets[i].name, &code[i])) {
+            host::info("not redirected: %s", targets[i].name);
+            continue;
+        }
+        const auto at = reinterpret_cast<uintptr_t>(code[i]);
+        if (at < low) low = at;
+        if (at + 16 > high) high = at + 16;
+        wanted++;
+    }
+    if (wanted == 0) return 0;
+    const size_t bytes = (wanted * sizeof(Island) + kPage - 1) & ~(kPage - 1);
+    Island* islands = map_islands(low, bytes);
+    if (islands == nullptr) return 0;
+    low &= ~(kPage - 1);
+    high = (high + kPage - 1) & ~(kPage - 1);
+    const long rc = host::raw_mprotect(reinterpret_cast<void*>(low), high - low,
+                                       PROT_READ | PROT_WRITE | PROT_EXEC);
+    if (rc != 0) {
+        host::raw_munmap(islands, bytes);
+        return 0;
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < kTargets; i++) {
+        if (code[i] == nullptr) continue;
+        Island* island = new (&islands[used++]) Island;
+        island->body = targets[i].body;
+    }
+    host::raw_mprotect(islands, bytes, PROT_READ | PROT_EXEC);
+    used = 0;
+    for (size_t i = 0; i < kTargets; i++)
+        if (code[i] != nullptr) write_jump(code[i], &islands[used++]);
+    host::raw_mprotect(reinterpret_cast<void*>(low), high - low, PROT_READ | PROT_EXEC);
+    is_done = true;
+    return static_cast<int>(used);
+}
+
+}  // namespace pfiber::interpose

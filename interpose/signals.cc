@@ -1,0 +1,251 @@
+// Signal calls: the bodies call shim/signal.  Before the start the kernel serves them; handlers that
+// were installed by then are taken over.
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+
+#include "interpose/clocks.h"
+#include "interpose/hooks.h"
+#include "scheduler/host/signal.h"
+#include "scheduler/processor.h"
+#include "scheduler/runtime.h"
+#include "shim/cancel.h"
+#include "shim/signal.h"
+#include "shim/thread.h"
+
+using namespace pfiber;
+using namespace pfiber::shim;
+
+namespace pfiber::shim {
+bool signals_wrapped();
+}
+
+namespace {
+
+int fail(long rc) {
+    if (rc >= 0) return static_cast<int>(rc);
+    errno = static_cast<int>(-rc);
+    return -1;
+}
+
+constexpr uint64_t kInternal = uint64_t{3} << 31;  // glibc keeps 32 and 33 for itself
+
+// The calling thread's mask; `rc` as the system call's: 0 or -errno.
+long change_mask(int how, const sigset_t* set, sigset_t* old) {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) {
+        uint64_t raw_set = 0, raw_old = 0;
+        if (set != nullptr) raw_set = mask_of(set) & ~kInternal;
+        const long rc =
+            host::raw_sigprocmask(how, set == nullptr ? nullptr : &raw_set, &raw_old);
+        if (rc == 0 && old != nullptr) mask_to(raw_old, old);
+        return rc;
+    }
+    const uint64_t before = thread_of(fiber)->mask;
+    uint64_t now = before;
+    if (set != nullptr) {
+        const uint64_t wanted = mask_of(set);
+        switch (how) {
+            case SIG_BLOCK: now |= wanted; break;
+            case SIG_UNBLOCK: now &= ~wanted; break;
+            case SIG_SETMASK: now = wanted; break;
+            default: return -EINVAL;
+        }
+    }
+    if (old != nullptr) mask_to(before, old);
+    if (set != nullptr) set_thread_mask(fiber, now);
+    return 0;
+}
+
+siginfo_t info_from_self(int signal, int code) {
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    info.si_signo = signal;
+    info.si_code = code;
+    info.si_pid = host::raw_getpid();
+    info.si_uid = static_cast<uid_t>(host::raw_syscall(SYS_getuid));
+    return info;
+}
+
+int send_directed(Fiber* target, int signal, const siginfo_t* info) {
+    if (signal < 0 || signal > 64) return EINVAL;
+    const FiberState state = target->state.load();
+    if (state == FiberState::kFinished) return 0;  // as glibc since 2.34: no error, no effect
+    if (state == FiberState::kFree) return ESRCH;
+    if (signal == 0) return 0;
+    if (signal == 32 || signal == 33) return EINVAL;
+    const int rc = send_to_fiber(target, signal, info);
+    if (Fiber* self = current_fiber()) check_attention(self);
+    return rc;
+}
+
+long set_signal(int signal, void (*handler)(int), int flags, struct sigaction* old) {
+    struct sigaction action{};
+    action.sa_handler = handler;
+    action.sa_flags = flags;
+    sigemptyset(&action.sa_mask);
+    if ((flags & SA_RESTART) != 0) sigaddset(&action.sa_mask, signal);
+    return pf_sigaction(signal, &action, old);
+}
+
+int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+    Fiber* fiber = current_fiber();
+    if (timeout != nullptr && !interpose::is_valid(timeout)) return -EINVAL;
+    if (fiber == nullptr)
+        return static_cast<int>(
+            host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
+    cancellation_point(fiber);
+    int64_t deadline = kNever;
+    if (timeout != nullptr) deadline = interpose::deadline_after(interpose::nanoseconds(timeout));
+    return wait_for_signal(fiber, mask_of(set), info, deadline);
+}
+
+int suspend(const sigset_t* set) {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return fail(host::raw_syscall(SYS_rt_sigsuspend, set, 8));
+    cancellation_point(fiber);
+    return fail(suspend_with_mask(fiber, set == nullptr ? thread_of(fiber)->mask : mask_of(set)));
+}
+
+}  // namespace
+
+extern "C" {
+
+int pf_sigaction(int signal, const struct sigaction* action, struct sigaction* old) {
+    if (!signals_wrapped()) return real(sigaction)(signal, action, old);
+    return fail(set_action(signal, action, old));
+}
+
+sighandler_t pf_signal(int signal, sighandler_t handler) {
+    if (handler == SIG_ERR || signal < 1 || signal > 64) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    struct sigaction old;
+    return set_signal(signal, handler, SA_RESTART, &old) == 0 ? old.sa_handler : SIG_ERR;
+}
+
+sighandler_t pf_sysv_signal(int signal, sighandler_t handler) {
+    struct sigaction old;
+    return set_signal(signal, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER), &old) == 0
+               ? old.sa_handler
+               : SIG_ERR;
+}
+
+int pf_siginterrupt(int signal, int interrupts) {
+    struct sigaction action;
+    if (pf_sigaction(signal, nullptr, &action) != 0) return -1;
+    if (interrupts != 0)
+        action.sa_flags &= ~SA_RESTART;
+    else
+        action.sa_flags |= SA_RESTART;
+    return pf_sigaction(signal, &action, nullptr);
+}
+
+int pf_sigprocmask(int how, const sigset_t* set, sigset_t* old) {
+    return fail(change_mask(how, set, old));
+}
+
+int pf_pthread_sigmask(int how, const sigset_t* set, sigset_t* old) {
+    return static_cast<int>(-change_mask(how, set, old));
+}
+
+int pf_sigblock(int mask) {
+    sigset_t set, old;
+    mask_to(static_cast<unsigned>(mask), &set);
+    change_mask(SIG_BLOCK, &set, &old);
+    return static_cast<int>(mask_of(&old));
+}
+
+int pf_sigsetmask(int mask) {
+    sigset_t set, old;
+    mask_to(static_cast<unsigned>(mask), &set);
+    change_mask(SIG_SETMASK, &set, &old);
+    return static_cast<int>(mask_of(&old));
+}
+
+int pf_pthread_kill(pthread_t thread, int signal) {
+    Fiber* target = fiber_of(thread);
+    if (target == nullptr) return real(pthread_kill)(thread, signal);
+    const siginfo_t info = info_from_self(signal, SI_TKILL);
+    return send_directed(target, signal, &info);
+}
+
+int pf_pthread_sigqueue(pthread_t thread, int signal, const sigval value) {
+    Fiber* target = fiber_of(thread);
+    if (target == nullptr) return real(pthread_sigqueue)(thread, signal, value);
+    siginfo_t info = info_from_self(signal, SI_QUEUE);
+    info.si_value = value;
+    return send_directed(target, signal, &info);
+}
+
+int pf_raise(int signal) {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr)
+        return fail(host::raw_tgkill(host::raw_getpid(), host::raw_gettid(), signal));
+    const int rc = pf_pthread_kill(handle_of(fiber), signal);
+    if (rc == 0) return 0;
+    errno = rc;
+    return -1;
+}
+
+int pf_tgkill(pid_t process, pid_t thread, int signal) {
+    Fiber* target = process == host::raw_getpid() ? fiber_with_tid(static_cast<uint32_t>(thread))
+                                                  : nullptr;
+    if (target == nullptr) return fail(host::raw_tgkill(process, thread, signal));
+    const siginfo_t info = info_from_self(signal, SI_TKILL);
+    const int rc = send_directed(target, signal, &info);
+    return rc == 0 ? 0 : fail(-rc);
+}
+
+int pf_sigwait(const sigset_t* set, int* signal) {
+    int rc;
+    do rc = wait_signal(set, nullptr, nullptr);
+    while (rc == -EINTR);
+    if (rc < 0) return -rc;
+    *signal = rc;
+    return 0;
+}
+
+int pf_sigwaitinfo(const sigset_t* set, siginfo_t* info) {
+    return fail(wait_signal(set, info, nullptr));
+}
+
+int pf_sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+    return fail(wait_signal(set, info, timeout));
+}
+
+int pf_sigsuspend(const sigset_t* set) { return suspend(set); }
+
+int pf_pause() {
+    if (current_fiber() == nullptr) return fail(host::raw_syscall(SYS_pause));
+    return suspend(nullptr);
+}
+
+int pf_sigpending(sigset_t* set) {
+    uint64_t pending = 0;
+    host::raw_syscall(SYS_rt_sigpending, &pending, 8);
+    if (Fiber* fiber = current_fiber())
+        pending = (pending | pending_for(fiber)) & thread_of(fiber)->mask;
+    mask_to(pending, set);
+    return 0;
+}
+
+int pf_sigaltstack(const stack_t* stack, stack_t* old) {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return fail(host::raw_syscall(SYS_sigaltstack, stack, old));
+    // The kernel checks it and keeps it for this worker; the switch keeps it with the fiber.
+    RuntimeSection section(fiber);
+    const long rc = host::raw_syscall(SYS_sigaltstack, stack, old);
+    if (rc == 0 && stack != nullptr) {
+        const bool off = (stack->ss_flags & SS_DISABLE) != 0;
+        fiber->alternate_stack = off ? 0 : reinterpret_cast<uintptr_t>(stack->ss_sp);
+        fiber->alternate_stack_size = off ? 0 : stack->ss_size;
+        fiber->alternate_stack_flags = off ? 0 : stack->ss_flags;
+        fiber->worker->alternate_stack = fiber->alternate_stack;
+    }
+    return fail(rc);
+}
+
+}  // extern "C"

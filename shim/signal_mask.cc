@@ -1,0 +1,117 @@
+// Masks of fibers and the kernel mask of workers (signal.h).
+//
+// A signal is blocked in the kernel when the number of fibers that block it equals the number of
+// fibers.  Threads inherit masks, so the set changes seldom; each change has a generation, which
+// workers compare before they run program code.
+#include <string.h>
+
+#include "scheduler/base/options.h"
+#include "scheduler/processor.h"
+#include "scheduler/runtime.h"
+#include "shim/signal.h"
+#include "shim/thread.h"
+
+namespace pfiber::shim {
+
+namespace {
+
+Lock mask_lock;
+int blocked_by[64];  // fibers that block signal i + 1
+int threads = 1;
+std::atomic<uint64_t> common_mask{0};
+std::atomic<uint64_t> generation{1};
+
+// Never blocked in the kernel: the preemption signal and what cannot be blocked usefully.
+uint64_t always_open() {
+    return signal_bit(static_cast<int>(options().signal)) | signal_bit(SIGSEGV) |
+           signal_bit(SIGBUS) | signal_bit(SIGILL) | signal_bit(SIGFPE) | signal_bit(SIGTRAP) |
+           signal_bit(SIGSYS);
+}
+
+void recompute() {  // mask_lock held
+    uint64_t mask = 0;
+    for (int i = 0; i < 64; i++)
+        if (blocked_by[i] >= threads) mask |= uint64_t{1} << i;
+    mask &= ~always_open();
+    if (mask == common_mask.load()) return;
+    common_mask.store(mask);
+    generation.fetch_add(1);
+}
+
+void count(uint64_t mask, int change) {  // mask_lock held
+    for (; mask != 0; mask &= mask - 1) blocked_by[__builtin_ctzll(mask)] += change;
+}
+
+}  // namespace
+
+uint64_t mask_of(const sigset_t* set) {
+    uint64_t mask;
+    memcpy(&mask, set, sizeof mask);
+    return mask & ~(signal_bit(SIGKILL) | signal_bit(SIGSTOP) | uint64_t{3} << 31);
+}
+
+void mask_to(uint64_t mask, sigset_t* set) {
+    memset(set, 0, sizeof *set);
+    memcpy(set, &mask, sizeof mask);
+}
+
+uint64_t process_mask() { return common_mask.load(); }
+
+void install_worker_mask(Worker* worker) {
+    const uint64_t now = generation.load();
+    if (worker->mask_generation == now) return;
+    worker->mask_generation = now;
+    worker->kernel_mask = common_mask.load();
+    host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
+}
+
+uint64_t install_exact_mask(uint64_t mask) {
+    uint64_t old = 0;
+    host::raw_sigprocmask(SIG_SETMASK, &mask, &old);
+    return old;
+}
+
+void set_thread_mask(Fiber* fiber, uint64_t mask) {
+    Thread* thread = thread_of(fiber);
+    if (thread->mask != mask) {
+        RuntimeSection section(fiber);
+        {
+            LockGuard guard(mask_lock);
+            count(thread->mask & ~mask, -1);
+            count(mask & ~thread->mask, 1);
+            thread->mask = mask;
+            recompute();
+        }
+        install_worker_mask(fiber->worker);
+    }
+    if ((pending_for(fiber) & ~mask) != 0) {
+        fiber->attention.fetch_or(kAttendSignal);
+        check_attention(fiber);
+    }
+}
+
+void masks_start(uint64_t main_mask) {
+    memset(blocked_by, 0, sizeof blocked_by);
+    threads = 1;
+    count(main_mask, 1);
+    common_mask.store(~uint64_t{0});
+    recompute();
+}
+
+void masks_thread_added(uint64_t mask) {
+    LockGuard guard(mask_lock);
+    threads++;
+    count(mask, 1);
+    if (mask != 0 || common_mask.load() != 0) recompute();
+}
+
+void masks_thread_removed(uint64_t mask) {
+    LockGuard guard(mask_lock);
+    threads--;
+    count(mask, -1);
+    recompute();
+}
+
+void masks_after_fork() { mask_lock.reset(); }
+
+}  // namespace pfiber::shim

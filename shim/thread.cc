@@ -1,0 +1,251 @@
+// See thread.h.
+#include "shim/thread.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <new>
+
+#include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
+#include "scheduler/host/libc.h"
+#include "scheduler/host/report.h"
+#include "scheduler/runtime.h"
+#include "scheduler/wait_queue.h"
+#include "shim/cancel.h"
+#include "shim/mutex.h"
+#include "shim/signal.h"
+#include "shim/thread_attr.h"
+
+// glibc's own registration of a clean-up frame, as pthread_cleanup_push expands to in C: forced
+// unwinding (pthread_exit, cancellation) ends by a jump to it.
+extern "C" {
+void __pthread_register_cancel(__pthread_unwind_buf_t*);
+void __pthread_unregister_cancel(__pthread_unwind_buf_t*);
+int __sigsetjmp(__jmp_buf_tag*, int);
+}
+
+namespace pfiber::shim {
+
+namespace {
+
+constexpr uint32_t kDetached = 1, kFinished = 2, kJoining = 4;
+
+std::atomic<int> threads_left{1};  // the last one to end calls exit(0)
+std::atomic<bool> reported_no_stack{false};
+void (*call_tls_destructors)();
+
+struct KeyData {
+    uintptr_t sequence;
+    void* data;
+};
+struct KeyInfo {
+    uintptr_t sequence;
+    void (*destructor)(void*);
+};
+constexpr size_t kKeysPerBlock = 32;
+KeyInfo* key_table;  // glibc's __pthread_keys
+
+// pthread_key destructors in rounds, as glibc's __nptl_deallocate_tsd does on a kernel thread.
+void run_key_destructors(Fiber* fiber) {
+    auto** blocks = reinterpret_cast<KeyData**>(fiber->tp + host::identity_layout.specific);
+    for (int round = 0; round < PTHREAD_DESTRUCTOR_ITERATIONS; round++) {
+        bool found = false;
+        for (size_t b = 0; b < kKeysPerBlock; b++) {
+            KeyData* block = blocks[b];
+            if (block == nullptr) continue;
+            for (size_t i = 0; i < kKeysPerBlock; i++) {
+                void* data = block[i].data;
+                if (data == nullptr) continue;
+                block[i].data = nullptr;
+                const KeyInfo& info = key_table[b * kKeysPerBlock + i];
+                if (block[i].sequence != info.sequence || info.destructor == nullptr) continue;
+                found = true;
+                info.destructor(data);
+            }
+        }
+        if (!found) break;
+    }
+    for (size_t b = 1; b < kKeysPerBlock; b++) {
+        free(blocks[b]);
+        blocks[b] = nullptr;
+    }
+    memset(blocks[0], 0, kKeysPerBlock * sizeof(KeyData));
+}
+
+// After the thread's start routine, or forced unwinding, is done with its frames.
+[[noreturn]] void end_thread() {
+    Fiber* fiber = current_fiber();
+    thread_of(fiber)->is_ending = true;
+    if (call_tls_destructors != nullptr) call_tls_destructors();
+    run_key_destructors(fiber);
+    robust_mutexes_release(fiber);
+    signals_thread_ending(fiber);
+    if (threads_left.fetch_sub(1) == 1) exit(0);
+    RuntimeSection::enter(fiber);
+    fiber_finish(fiber);
+}
+
+void thread_entry(Fiber* fiber) {
+    signals_thread_started(fiber);
+    __pthread_unwind_buf_t frame;
+    if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
+        __pthread_register_cancel(&frame);
+        Thread* thread = thread_of(fiber);
+        cancel_thread_started(fiber);
+        if (thread->is_c11) {
+            auto start =
+                reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
+            thread->result = reinterpret_cast<void*>(static_cast<intptr_t>(start(thread->argument)));
+        } else {
+            thread->result = thread->start(thread->argument);
+        }
+    }
+    end_thread();
+}
+
+// On the stack that runs next, in the runtime.  Nothing of the fiber is touched after the flag: a
+// joiner may recycle it at once.
+void thread_finished(Fiber* fiber) {
+    Thread* thread = thread_of(fiber);
+    const uint32_t before = thread->life.fetch_or(kFinished);
+    if ((before & kDetached) != 0) {
+        if (fiber != main_fiber()) fiber_recycle(fiber);
+    } else {
+        wake_address(&thread->life, INT_MAX);
+    }
+}
+
+bool not_finished(const void* address, void*) {
+    return (static_cast<const Platform::Atomic<uint32_t>*>(address)->load() & kFinished) == 0;
+}
+
+int take_result(Fiber* fiber, void** result) {
+    if (result != nullptr) *result = thread_of(fiber)->result;
+    if (fiber != main_fiber()) fiber_recycle(fiber);
+    return 0;
+}
+
+}  // namespace
+
+void threads_start(Fiber* main) {
+    call_tls_destructors =
+        reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "__call_tls_dtors"));
+    key_table = static_cast<KeyInfo*>(dlsym(RTLD_DEFAULT, "__pthread_keys"));
+    runtime_callbacks.finished = thread_finished;
+    auto* thread = new (main->client) Thread;
+    thread_attributes_of_main(thread);
+    signals_start(main);
+}
+
+void threads_after_fork(Fiber* survivor) {
+    threads_left.store(1);
+    thread_of(survivor)->life.store(0);
+    signals_after_fork(survivor);
+}
+
+int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
+                  void* argument, bool is_c11) {
+    ThreadAttributes wanted;
+    if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
+    Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
+    if (fiber == nullptr) {
+        host::warn_once(reported_no_stack, "no memory for a thread's stack of %zu KiB (%s); "
+                        "pthread_create answers EAGAIN", wanted.stack_size / 1024,
+                        host::stack_last_limit());
+        return EAGAIN;
+    }
+    auto* thread = new (fiber->client) Thread;
+    thread->start = start;
+    thread->argument = argument;
+    thread->is_c11 = is_c11;
+    thread->life.store(wanted.is_detached ? kDetached : 0);
+    thread->stack_address = fiber->stack_low;
+    thread->stack_size = wanted.stack_size;
+    if (wanted.stack_address == 0) thread->stack_address = fiber->stack_top - wanted.stack_size;
+    thread->guard_size = wanted.guard_size;
+    Fiber* self = current_fiber();
+    if (self != nullptr) memcpy(thread->name, thread_of(self)->name, sizeof thread->name);
+    signals_inherit(thread, self, wanted.has_mask ? &wanted.mask : nullptr);
+    threads_left.fetch_add(1);
+    *out = handle_of(fiber);
+    fiber_spawn(fiber, thread_entry);
+    return 0;
+}
+
+int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancellation_point) {
+    Fiber* self = current_fiber();
+    if (fiber == self) return EDEADLK;
+    Thread* thread = thread_of(fiber);
+    uint32_t life = thread->life.load();
+    do {
+        if ((life & (kDetached | kJoining)) != 0) return EINVAL;
+    } while (!thread->life.compare_exchange_weak(life, life | kJoining));
+    while ((thread->life.load() & kFinished) == 0) {
+        WaitResult wait;
+        {
+            OptionalSection section;
+            COUNT(parks_join);
+            wait = wait_on_address(&thread->life, not_finished, nullptr, nullptr, deadline_ns,
+                                   WaitReason::kJoin);
+        }
+        if (wait.validated && wait.outcome == Wake::kTimeout &&
+            (thread->life.load() & kFinished) == 0) {
+            thread->life.fetch_and(~kJoining);
+            return ETIMEDOUT;
+        }
+        if (self != nullptr && is_cancellation_point && cancellation_is_due(self)) {
+            thread->life.fetch_and(~kJoining);
+            cancellation_point(self);
+        }
+    }
+    return take_result(fiber, result);
+}
+
+int thread_try_join(Fiber* fiber, void** result) {
+    Thread* thread = thread_of(fiber);
+    uint32_t life = thread->life.load();
+    if ((life & (kDetached | kJoining)) != 0) return EINVAL;
+    if ((life & kFinished) == 0) return EBUSY;
+    if (!thread->life.compare_exchange_strong(life, life | kJoining)) return EINVAL;
+    return take_result(fiber, result);
+}
+
+int thread_detach(Fiber* fiber) {
+    Thread* thread = thread_of(fiber);
+    uint32_t life = thread->life.load();
+    do {
+        if ((life & kDetached) != 0) return EINVAL;
+    } while (!thread->life.compare_exchange_weak(life, life | kDetached));
+    if ((life & (kFinished | kJoining)) == kFinished && fiber != main_fiber()) fiber_recycle(fiber);
+    return 0;
+}
+
+bool thread_is_detached(const Thread* thread) { return (thread->life.load() & kDetached) != 0; }
+
+void thread_exit(void* result) {
+    if (Fiber* fiber = current_fiber()) thread_of(fiber)->result = result;
+    host::real.pthread_exit(result);
+    __builtin_unreachable();
+}
+
+int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** envp) {
+    __pthread_unwind_buf_t frame;
+    if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
+        __pthread_register_cancel(&frame);
+        const int status = main(argc, argv, envp);
+        __pthread_unregister_cancel(&frame);
+        return status;
+    }
+    if (current_fiber() != nullptr) end_thread();
+    // pthread_exit in a process that never had a second thread: it was the last one.
+    exit(0);
+}
+
+const char* thread_name(const void* client) { return static_cast<const Thread*>(client)->name; }
+
+}  // namespace pfiber::shim

@@ -1,0 +1,77 @@
+// What a pthread is on a fiber: its record, its start, its end, joining and detaching.
+//
+// The record stands in Fiber::client, so it lives as long as the fiber's block: until the thread is
+// joined, or ends detached.  pthread_t is the fiber's thread pointer, as glibc's is.
+//
+// Life word (invariant S1): a thread's block is recycled exactly once, by whoever sees "finished" and
+// "nobody else will" in one atomic operation: the joiner, pthread_detach after the end, or the end of
+// a detached thread.
+#pragma once
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "scheduler/fiber.h"
+#include "scheduler/host/identity.h"
+#include "shim/interrupt.h"
+
+namespace pfiber::shim {
+
+struct Thread {
+    // ---- life
+    void* (*start)(void*) = nullptr;
+    void* argument = nullptr;
+    void* result = nullptr;
+    Platform::Atomic<uint32_t> life{0};
+    bool is_c11 = false;        // start returns int
+    bool is_ending = false;     // destructors and clean-up run: no cancellation any more
+    char name[16] = {};
+
+    // ---- attributes, as pthread_getattr_np tells them
+    uintptr_t stack_address = 0;
+    size_t stack_size = 0, guard_size = 0;
+    int policy = 0, priority = 0;
+
+    // ---- cancellation (cancel.cc)
+    Platform::Atomic<uint32_t> cancel{0};
+
+    // ---- signals (signal.cc)
+    uint64_t mask = 0;                          // blocked by this thread
+    Platform::Atomic<uint64_t> pending{0};      // directed at it and not delivered
+    Platform::Atomic<uint64_t> waiting_for{0};  // its sigwait set
+    uint64_t suspend_restore = 0;               // mask to restore after sigsuspend-like calls
+    bool has_suspend_restore = false;
+    InterruptMark interrupts;
+};
+static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
+
+inline Thread* thread_of(Fiber* fiber) { return reinterpret_cast<Thread*>(fiber->client); }
+inline const Thread* thread_of(const Fiber* fiber) {
+    return reinterpret_cast<const Thread*>(fiber->client);
+}
+// The fiber behind a pthread_t; null for a thread that is no fiber.
+inline Fiber* fiber_of(pthread_t thread) { return *host::tls_at(thread, &t_current); }
+inline pthread_t handle_of(const Fiber* fiber) { return fiber->tp; }
+
+// Results are 0 or an error number as POSIX names them.
+int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
+                  void* argument, bool is_c11);
+int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancellation_point);
+int thread_try_join(Fiber* fiber, void** result);
+int thread_detach(Fiber* fiber);
+bool thread_is_detached(const Thread* thread);
+// Runs clean-up handlers and destructors of frames, then ends the thread.
+[[noreturn]] void thread_exit(void* result);
+
+// The program's main, in a frame at which pthread_exit in the main thread ends.
+int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** envp);
+
+// Called once by the start of the runtime, on the main thread.
+void threads_start(Fiber* main);
+void threads_after_fork(Fiber* survivor);
+const char* thread_name(const void* client);  // for the dump
+
+}  // namespace pfiber::shim
