@@ -333,6 +333,7 @@ void pollers_reset_after_fork() {
     runtime_descriptor_count.store(0);
     lowest_runtime_descriptor.store(INT32_MAX);
     master_fd = break_fd = -1;
+    descriptors_reset_after_fork();
 }
 
 bool is_runtime_descriptor(int fd) {
@@ -341,6 +342,15 @@ bool is_runtime_descriptor(int fd) {
     for (int i = 0; i < count; i++)
         if (runtime_descriptors[i] == fd) return true;
     return false;
+}
+
+int next_runtime_descriptor(int first) {
+    int lowest = -1;
+    const int count = runtime_descriptor_count.load(std::memory_order_relaxed);
+    for (int i = 0; i < count; i++)
+        if (runtime_descriptors[i] >= first && (lowest < 0 || runtime_descriptors[i] < lowest))
+            lowest = runtime_descriptors[i];
+    return lowest;
 }
 
 void descriptor_closing(int fd) {

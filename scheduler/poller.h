@@ -60,7 +60,7 @@ struct Descriptor {
     uint8_t socket_family = 0;    // AF_INET…; 0: not asked yet
     bool is_listener = false;     // it was seen listening
     bool is_blocking = false;     // O_NONBLOCK is clear; believed while made_here && !is_shared
-    Platform::Atomic<uint32_t> accept_turn{0};  // 1: a fiber stands between its poll and its accept
+    Platform::Atomic<uint32_t> accept_turn{0};  // a fiber stands between poll and accept
     bool has_timeouts = false;    // the two below are known
     int64_t receive_timeout_ns = 0;  // 0: none
     int64_t send_timeout_ns = 0;
@@ -81,6 +81,7 @@ void io_release_private(int fd);
 // The description is known to others from now on (fork, exec, dup, SCM_RIGHTS).
 void descriptor_shared(int fd);
 void descriptors_all_shared();
+void descriptors_reset_after_fork();  // nothing is registered, nobody waits, all are shared
 
 struct Poller {
     int epoll_fd = -1;
@@ -111,6 +112,8 @@ void io_wake_next(Descriptor* descriptor, uint8_t direction);
 bool pollers_start(int count);
 void pollers_reset_after_fork();
 bool is_runtime_descriptor(int fd);
+int next_runtime_descriptor(int first);  // the lowest one from `first` on; -1: none
+int descriptor_table_end();              // no number from here on has a state
 
 // Looks at `processor`'s instance without waiting (unless another thread is inside) and returns the
 // fibers that became runnable, linked by queue_next.
