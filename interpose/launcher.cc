@@ -4,12 +4,9 @@
 // form of the library's own.  Exit status as env(1): 125 for a mistake in the command line, 126 for
 // a program that cannot run under pfiber, 127 for one that is not there, else the program's.
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <string>
@@ -20,7 +17,8 @@
 
 namespace pfiber {
 
-bool print_hooks();  // launcher_hooks.cc
+bool print_hooks();                // launcher_hooks.cc
+int dump_process(const char* pid);  // launcher_dump.cc; an exit status
 
 namespace {
 
@@ -127,53 +125,6 @@ int run(char** arguments) {
     return status;
 }
 
-// ---- pfiber dump PID ----
-
-// Prints what the process answers on its abstract socket "@pfiber.<pid>".
-int dump(const char* text) {
-    constexpr int kTimeoutS = 10;
-    char* end = nullptr;
-    errno = 0;
-    long id = strtol(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno != 0 || id <= 0 || id > 0x3fffffff) {
-        host::error("dump: %s is not a process id", text);
-        return kExitUsage;
-    }
-    struct sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    int size = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "pfiber.%ld", id);
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    struct timeval timeout = {kTimeoutS, 0};
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);  // also the connect's
-    auto length = static_cast<socklen_t>(offsetof(struct sockaddr_un, sun_path) + 1 +
-                                         static_cast<size_t>(size));
-    if (connect(fd, reinterpret_cast<struct sockaddr*>(&address), length) != 0) {
-        if (kill(static_cast<pid_t>(id), 0) != 0 && errno == ESRCH) {
-            host::error("dump: there is no process %ld", id);
-        } else {
-            host::error(
-                "dump: process %ld does not answer: it does not run under pfiber, or has "
-                "no thread yet",
-                id);
-        }
-        return 1;
-    }
-    char buffer[65536];
-    ssize_t count;
-    while ((count = recv(fd, buffer, sizeof buffer, 0)) != 0) {
-        if (count > 0) {
-            fwrite(buffer, 1, static_cast<size_t>(count), stdout);
-        } else if (errno != EINTR) {
-            host::error("dump: process %ld stopped answering: %s", id, strerror(errno));
-            fflush(stdout);
-            return 1;
-        }
-    }
-    close(fd);
-    return finish_output();
-}
-
 // ---- the command line ----
 
 // NAME=VALUE of -e, NAME with or without PFIBER_.
@@ -265,7 +216,7 @@ int main_command(char** argv) {
         if (argv[i + 1] == nullptr || argv[i + 2] != nullptr) {
             return usage_error("dump needs one process id", "");
         }
-        return dump(argv[i + 1]);
+        return dump_process(argv[i + 1]);
     }
     return run(argv + i);
 }

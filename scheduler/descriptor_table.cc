@@ -98,8 +98,12 @@ void descriptors_all_shared() {
     });
 }
 
-void descriptors_reset_after_fork() {
+void descriptors_after_fork() {
+    // The pollers are new and every waiter is another process's.
     for_each_descriptor([](Descriptor& descriptor, int fd) {
+        if (descriptor.tag.load() == 0 && descriptor.kind.load() == DescriptorKind::kUnknown &&
+            descriptor.poller == 0)
+            return;  // never used: its page stays untouched
         descriptor.lock.reset();
         descriptor.tag.fetch_add(1);
         descriptor.ready.store(0);

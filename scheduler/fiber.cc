@@ -230,6 +230,13 @@ void fiber_recycle(Fiber* fiber) {
     }
 }
 
+// A list whose lock was held at the fork may be half changed: its fibers are forgotten.
+void fiber_pool_after_fork() {
+    if (!pool_lock.try_acquire())
+        for (PoolClass& entry : pool) entry.first = nullptr, entry.count = 0;
+    pool_lock.reset();
+}
+
 int64_t live_fibers() { return g_scheduler.live.load(); }
 
 void for_each_fiber(void (*visit)(Fiber*, void*), void* argument) {

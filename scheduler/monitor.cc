@@ -168,7 +168,7 @@ bool one_round(int64_t now) {
 void deep_sleep(int64_t deadline) {
     g_scheduler.monitor_asleep.store(1);
     const uint32_t word = g_scheduler.monitor_word.load();
-    if (everything_idle() && g_scheduler.signals_waiting.load() == 0)
+    if (everything_idle() && g_scheduler.requests.load() == 0)
         Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
     g_scheduler.monitor_asleep.store(0);
 }
@@ -181,7 +181,7 @@ void deep_sleep(int64_t deadline) {
     for (;;) {
         const int64_t trace_ns = options().schedtrace_ms * 1000000;
         int64_t now = Platform::now_ns();
-        if (everything_idle() && g_scheduler.signals_waiting.load() == 0) {
+        if (everything_idle() && g_scheduler.requests.load() == 0) {
             deep_sleep(trace_ns > 0 ? next_trace : kNever);
             sleep_ns = kShortestSleepNs;
             idle_rounds = 0;
@@ -194,9 +194,8 @@ void deep_sleep(int64_t deadline) {
             Platform::futex_wait(g_scheduler.monitor_word, g_scheduler.monitor_word.load(), until);
         }
         now = Platform::now_ns();
-        if (g_scheduler.signals_waiting.exchange(0) != 0 &&
-            runtime_callbacks.dispatch_signals != nullptr)
-            runtime_callbacks.dispatch_signals();
+        const uint32_t requests = g_scheduler.requests.exchange(0);
+        if (requests != 0 && runtime_callbacks.serve != nullptr) runtime_callbacks.serve(requests);
         if (one_round(now)) {
             idle_rounds = 0;
             sleep_ns = kShortestSleepNs;
@@ -212,6 +211,11 @@ void deep_sleep(int64_t deadline) {
 }
 
 }  // namespace
+
+void request_monitor(uint32_t requests) {
+    g_scheduler.requests.fetch_or(requests);
+    wake_monitor();
+}
 
 void wake_monitor() {
     g_scheduler.monitor_word.fetch_add(1);

@@ -333,7 +333,6 @@ void pollers_reset_after_fork() {
     runtime_descriptor_count.store(0);
     lowest_runtime_descriptor.store(INT32_MAX);
     master_fd = break_fd = -1;
-    descriptors_reset_after_fork();
 }
 
 bool is_runtime_descriptor(int fd) {

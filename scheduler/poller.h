@@ -81,7 +81,6 @@ void io_release_private(int fd);
 // The description is known to others from now on (fork, exec, dup, SCM_RIGHTS).
 void descriptor_shared(int fd);
 void descriptors_all_shared();
-void descriptors_reset_after_fork();  // nothing is registered, nobody waits, all are shared
 
 struct Poller {
     int epoll_fd = -1;

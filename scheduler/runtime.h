@@ -19,12 +19,24 @@ struct RuntimeCallbacks {
     void (*finished)(Fiber*) = nullptr;
     // A worker is about to run program code; installs the process's signal mask.
     void (*worker_mask)(Worker*) = nullptr;
+    // Every kick of a kernel thread, first thing in the handler, any context.
+    void (*kicked)() = nullptr;
     // The preemption signal's number was used by somebody else.  In a handler, outside the runtime.
     void (*foreign_signal)(int, siginfo_t*, void*) = nullptr;
-    // The monitor saw signals that no running fiber has taken.
-    void (*dispatch_signals)() = nullptr;
+    // The monitor's thread serves what a signal handler could not do where it ran.
+    void (*serve)(uint32_t requests) = nullptr;
 };
 extern RuntimeCallbacks runtime_callbacks;
+
+// Bits of request_monitor().
+enum MonitorRequest : uint32_t {
+    kServeSignals = 1,      // signals landed in the runtime
+    kServeDump = 2,         // somebody asked for a list of the fibers
+    kServeQuit = 4,         // SIGQUIT at its default disposition
+    kServeCredentials = 8,  // set*id: the monitor's thread takes part
+};
+// Lock-free; also in a signal handler in the runtime.
+void request_monitor(uint32_t requests);
 
 // ---- start
 

@@ -39,7 +39,7 @@ struct Scheduler {
     Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
     Platform::Atomic<uint32_t> monitor_asleep{0};
     Platform::Atomic<uint32_t> monitor_word{0};
-    Platform::Atomic<uint32_t> signals_waiting{0};  // the monitor is to dispatch them
+    Platform::Atomic<uint32_t> requests{0};  // MonitorRequest bits
 
     Lock registry_lock;
     Fiber registry;  // head of the ring all_next/all_prev
@@ -53,6 +53,10 @@ extern Scheduler g_scheduler;
 void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after);
 void finish_switch(Worker* worker);
 void leave_fiber(Fiber* fiber, AfterSwitch after);  // returns when it runs again
+
+// fiber.cc, descriptor_table.cc: what a fork child may not trust
+void fiber_pool_after_fork();
+void descriptors_after_fork();
 
 // idle.cc
 void wake_worker();                          // Go: wakep

@@ -11,6 +11,7 @@
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/wait_queue.h"
 
 namespace pfiber {
 
@@ -117,6 +118,7 @@ bool runtime_start(const char** reason) {
 void runtime_after_fork(Fiber* survivor) {
     pollers_reset_after_fork();
     host::stack_reset_after_fork();
+    host::identity_after_fork();
     const int32_t depth = survivor->depth;
     survivor->timer.link = TimerLink{};
     survivor->locked_worker = nullptr;
@@ -128,6 +130,9 @@ void runtime_after_fork(Fiber* survivor) {
     survivor->depth = depth;
     the_main_fiber = survivor;
     new (&g_scheduler) Scheduler;
+    fiber_pool_after_fork();
+    descriptors_after_fork();
+    wait_queues_reset_after_fork();
     counters_reset();
     g_runtime_started = false;
 }

@@ -10,6 +10,8 @@
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "shim/cancel.h"
+#include "shim/credentials.h"
+#include "shim/inspect.h"
 #include "shim/thread.h"
 
 namespace pfiber::shim {
@@ -170,6 +172,10 @@ void attend(Fiber* fiber, uint32_t attention) {
 
 // A signal that is sent to the preemption signal's number by somebody else: the program's.
 void foreign_preemption_signal(int signal, siginfo_t* info, void* context) {
+    if (is_dump_request(info)) {
+        request_monitor(kServeDump);
+        return;
+    }
     if (is_handler(actions[signal].handler)) signal_entry(signal, info, context);
 }
 
@@ -218,6 +224,7 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
             now.mask = mask_of(&action->sa_mask);
             actions[signal] = now;
             if (signal != options().signal) install_kernel_action(signal, now);
+            if (signal == SIGQUIT) watch_quit();
         }
     }
     if (action != nullptr && is_ignored(signal)) drop_pending(signal);
@@ -262,7 +269,9 @@ void signals_start(Fiber* main) {
     wrapped = true;
     runtime_callbacks.attend = attend;
     runtime_callbacks.worker_mask = install_worker_mask;
-    runtime_callbacks.dispatch_signals = dispatch_noted_signals;
+    runtime_callbacks.serve = serve_requests;
+    runtime_callbacks.kicked = credentials_check;
+    watch_quit();
     runtime_callbacks.foreign_signal = foreign_preemption_signal;
 }
 

@@ -220,8 +220,7 @@ void note_signal(int signal, const siginfo_t* info) {
         note.signal = signal;
         note.info = *info;
         note.state.store(2);
-        g_scheduler.signals_waiting.store(1);
-        wake_monitor();
+        request_monitor(kServeSignals);
         return;
     }
     // 1,024 undelivered signals: a standard one would have merged with an earlier one by now.

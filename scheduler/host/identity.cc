@@ -60,7 +60,7 @@ unsigned char template_image[kMaxPthreadSize];
 size_t libc_module;
 TlsModule modules[kMaxModules];
 size_t module_count;
-std::atomic<bool> modules_stale{true};
+unsigned long long modules_adds = 0, modules_subs = 0;  // the loader's counts at the last look
 std::atomic_flag modules_lock = ATOMIC_FLAG_INIT;
 std::atomic_flag list_lock = ATOMIC_FLAG_INIT;
 
@@ -148,15 +148,28 @@ int collect_module(dl_phdr_info* info, size_t, void*) {
     return 0;
 }
 
-void refresh_modules() {
-    if (!modules_stale.load(std::memory_order_acquire)) return;
-    while (modules_lock.test_and_set(std::memory_order_acquire)) __builtin_ia32_pause();
-    if (modules_stale.exchange(false)) {
-        module_count = 0;
-        real.dl_iterate_phdr(collect_module, nullptr);
-    }
-    modules_lock.clear(std::memory_order_release);
+int read_loader_counts(dl_phdr_info* info, size_t, void* counts) {
+    static_cast<unsigned long long*>(counts)[0] = info->dlpi_adds;
+    static_cast<unsigned long long*>(counts)[1] = info->dlpi_subs;
+    return 1;  // the first object tells
 }
+
+// dlopen cannot be hooked (it looks at its caller's search path), so each recycling asks the loader
+// whether anything was loaded since.  The caller holds modules_lock: a later refresh rewrites the list.
+void refresh_modules() {
+    unsigned long long counts[2] = {0, 0};
+    real.dl_iterate_phdr(read_loader_counts, counts);
+    if (counts[0] == modules_adds && counts[1] == modules_subs) return;
+    modules_adds = counts[0];
+    modules_subs = counts[1];
+    module_count = 0;
+    real.dl_iterate_phdr(collect_module, nullptr);
+}
+
+void lock_modules() {
+    while (modules_lock.test_and_set(std::memory_order_acquire)) raw_syscall(SYS_sched_yield);
+}
+void unlock_modules() { modules_lock.clear(std::memory_order_release); }
 
 // glibc's own order of stores: a reader that follows `next` sees the list with or without the node.
 void publish_in_user_list(uintptr_t tp) {
@@ -263,7 +276,9 @@ bool identity_probe(const char** reason) {
         !find_stack_block(probe))
         return false;
     *reason = nullptr;
+    lock_modules();
     refresh_modules();
+    unlock_modules();
     return true;
 }
 
@@ -280,7 +295,6 @@ bool identity_create(uintptr_t tp) {
 }
 
 void identity_recycle(uintptr_t tp) {
-    refresh_modules();
     auto* dtv = field<DtvEntry*>(tp, 8);
     const size_t entries = dtv[-1].counter;
     for (size_t i = 1; i <= entries; i++) {
@@ -289,6 +303,8 @@ void identity_recycle(uintptr_t tp) {
         dtv[i].pointer.to_free = nullptr;
         dtv[i].pointer.value = kUnallocated;
     }
+    lock_modules();
+    refresh_modules();
     for (size_t i = 0; i < module_count; i++) {
         const TlsModule& module = modules[i];
         if (module.id == libc_module) continue;
@@ -296,6 +312,7 @@ void identity_recycle(uintptr_t tp) {
         memcpy(block, module.image, module.image_size);
         memset(block + module.image_size, 0, module.total_size - module.image_size);
     }
+    unlock_modules();
     set_thread_fields(tp);
 }
 
@@ -320,8 +337,6 @@ void identity_enter() {
     uselocale(LC_GLOBAL_LOCALE);
 }
 
-void identity_modules_changed() { modules_stale.store(true, std::memory_order_release); }
-
 void identity_disable_rseq() {
     auto* offset = static_cast<const ptrdiff_t*>(dlsym(RTLD_DEFAULT, "__rseq_offset"));
     if (offset == nullptr) return;
@@ -340,6 +355,12 @@ void identity_disable_rseq() {
 
 void set_tid_field(uintptr_t tp, uint32_t tid) {
     field<uint32_t>(tp, identity_layout.tid) = tid;
+}
+
+void identity_after_fork() {
+    modules_lock.clear();
+    list_lock.clear();
+    modules_adds = 0;  // the list may be half written: look again
 }
 
 void* tid_field(uintptr_t tp) { return reinterpret_cast<void*>(tp + identity_layout.tid); }

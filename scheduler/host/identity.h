@@ -48,11 +48,11 @@ void identity_assign(uintptr_t tp, uint32_t tid, uintptr_t stack_low, size_t sta
 // guards and self pointers only.  Not in glibc's lists.  Any context.
 void identity_create_bare(uintptr_t tp);
 
+// Fork child: locks may have been held by threads that do not exist.
+void identity_after_fork();
+
 // Call once on the fiber itself before user code: ctype tables and resolver pointer.
 void identity_enter();
-
-// The module list for identity_recycle() is stale (after dlopen or dlclose).
-void identity_modules_changed();
 
 // The calling kernel thread and all later ones stay unregistered from rseq: a fiber that forks
 // would crash its child otherwise, and a migrating fiber would see a stale cpu number.

@@ -106,6 +106,11 @@ void stack_release_pages(uintptr_t low, uintptr_t high) {
 
 const char* stack_last_limit() { return last_limit.load(); }
 
-void stack_reset_after_fork() { lock.clear(); }
+void stack_reset_after_fork() {
+    // Held at the fork: a slab may be half entered, so its rest is given up.
+    if (lock.test_and_set())
+        for (SlabClass& slab : classes) slab.next = slab.end = 0;
+    lock.clear();
+}
 
 }  // namespace pfiber::host
