@@ -37,8 +37,20 @@ long note_duplicate(int from, long to) {
     return to;
 }
 
+// The program may name a number that is the runtime's, if its limit allows the number at all.
+bool may_take(int fd) {
+    rlimit limit{};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+    if (static_cast<rlim_t>(fd) >= limit.rlim_cur || is_private_descriptor(fd)) return false;
+    OptionalSection section;
+    return evade_runtime_descriptor(fd);
+}
+
 long duplicate_onto(int from, int to, int flags, long number) {
-    if (is_hidden(from) || is_hidden(to)) return -EBADF;
+    if (is_hidden(from)) return -EBADF;
+    if (is_hidden(to)) {
+        if (from == to || !may_take(to)) return -EBADF;
+    }
     if (from == to) return host::raw_syscall(number, from, to, flags);
     // Only a call that will succeed may take the number away from its waiters.
     if (host::raw_syscall(SYS_fcntl, from, F_GETFD) >= 0) note_closing(to);
