@@ -319,6 +319,16 @@ void break_sleeper() {
 
 bool pollers_start(int count) {
     poller_count = count;
+    // A program whose limit leaves it just what it needs keeps all of it.
+    rlimit limit{};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+    constexpr rlim_t kLeast = 64;
+    const rlimit raised{limit.rlim_cur + 1, limit.rlim_max > limit.rlim_cur ? limit.rlim_max
+                                                                           : limit.rlim_cur + 1};
+    if (limit.rlim_cur < kLeast) {
+        if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) != 0) return false;
+        host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
+    }
     break_fd = adopt(move_up(host::raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK)));
     if (break_fd < 0) return false;
     if (count > 1) {
