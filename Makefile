@@ -46,22 +46,23 @@ $(OBJ)/%.S.o: %.S
 	$(call say,AS,$<)
 	$(Q)$(CC) -g -I. -MMD -MP -c -o $@ $<
 
-# Unit tests link the objects they need out of an archive of the scheduler's layers.
+# Unit and model tests link the objects they need out of an archive of the scheduler's layers (but
+# unwind as programs do).
 UNIT_LIB := $(OBJ)/libunit.a
-UNIT_OBJ := $(filter $(OBJ)/scheduler/%,$(SO_OBJ))
-UNIT_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/unit/*_test.cc))
+UNIT_OBJ := $(filter-out %/host/unwind.cc.o,$(filter $(OBJ)/scheduler/%,$(SO_OBJ)))
+UNIT_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/unit/*_test.cc tests/model/*_test.cc))
 
 $(UNIT_LIB): $(UNIT_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/tests/unit/%: tests/unit/%.cc $(UNIT_LIB)
+$(UNIT_BIN): $(BUILD)/%: %.cc $(UNIT_LIB)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CXX) $(filter-out -fno-rtti,$(CXXFLAGS)) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(UNIT_LIB) \
 	  -lgtest_main -lgtest $(LDLIBS) -pthread
 
-unit: $(UNIT_BIN)  ## build and run the unit tests
+unit: $(UNIT_BIN)  ## build and run the unit and model tests
 	$(Q)for test in $(UNIT_BIN); do $$test --gtest_brief=1 || exit 1; done
 
 -include $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d)
