@@ -1,12 +1,12 @@
-// An interleaving explorer: runs a small scenario of virtual threads over code that is a template of
-// its platform, under every schedule with at most `bound` preemptions.
+// An interleaving explorer: runs a small scenario of virtual threads over code that is a template
+// of its platform, under every schedule with at most `bound` preemptions.
 //
-// Each operation on an atomic, each chaos_point() and each lock operation is a scheduling point.  The
-// threads run one at a time on stacks of their own, so a schedule is the list of who goes on at each
-// point, and can be printed and repeated.  Search is depth first: the last choice with an untried
-// alternative is changed, everything before it is replayed.
-// A scenario fails by a deadlock (all unfinished threads blocked), by fail(), or by its final check.
-// Memory is sequentially consistent here: weaker orders are x86's business and the review's.
+// Each operation on an atomic, each chaos_point() and each lock operation is a scheduling point.
+// The threads run one at a time on stacks of their own, so a schedule is the list of who goes on at
+// each point, and can be printed and repeated.  Search is depth first: the last choice with an
+// untried alternative is changed, everything before it is replayed. A scenario fails by a deadlock
+// (all unfinished threads blocked), by fail(), or by its final check. Memory is sequentially
+// consistent here: weaker orders are x86's business and the review's.
 #pragma once
 
 #include <atomic>

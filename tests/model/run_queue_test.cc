@@ -1,5 +1,5 @@
-// RunQueue under every interleaving: Q1, an item is taken exactly once; Q2, is_empty() misses no item
-// that moves from the next slot into the ring.
+// RunQueue under every interleaving: Q1, an item is taken exactly once; Q2, is_empty() misses no
+// item that moves from the next slot into the ring.
 #include "scheduler/run_queue.h"
 
 #include <gtest/gtest.h>

@@ -108,7 +108,8 @@ TEST(WaitBucket, Q3WakeIsNotLost) {
                          },
                          [s] {
                              s->word.store(1);
-                             s->table.wake(&s->word, 1, 1, [] {}, sink());
+                             s->table.wake(
+                                 &s->word, 1, 1, [] {}, sink());
                          }},
                         [s] { return s->leftovers(); },
                         state};
@@ -126,31 +127,32 @@ bool take(ModelAtomic<uint32_t>& word) {
 
 void post(State* s) {
     s->word.fetch_add(1);
-    s->table.wake(&s->word, 1, 1, [] {}, sink());
+    s->table.wake(
+        &s->word, 1, 1, [] {}, sink());
 }
 
-// Two wait for a token, one of them may give up, or passes the token on.  The patient one must get
-// through: a wake that meets the one who gave up goes to the next.
+// Two wait for a token and pass it on; one of them may give up.  The patient one must get through:
+// a wake that meets the one who gave up goes to the next.
 TEST(WaitBucket, Q3GivingUpPassesTheWakeOn) {
     const Result result = Explorer(2).explore([] {
         auto state = fresh_state();
         State* s = state.get();
         auto blocked = [s] { return s->word.load() == 0; };
-        return Scenario{{[s, blocked] {
-                             while (!take(s->word))
-                                 if (wait(s, &s->waiters[0], &s->word, blocked).outcome ==
-                                     Wake::kTimeout)
-                                     return;
-                             s->waiters[0].is_armed = true;  // too late for the deadline
-                             post(s);
-                         },
-                         [s, blocked] {
-                             while (!take(s->word)) wait(s, &s->waiters[1], &s->word, blocked);
-                         },
-                         [s] { interrupt(&s->waiters[0], Wake::kTimeout); },
-                         [s] { post(s); }},
-                        [s] { return s->leftovers(); },
-                        state};
+        return Scenario{
+            {[s, blocked] {
+                 while (!take(s->word))
+                     if (wait(s, &s->waiters[0], &s->word, blocked).outcome == Wake::kTimeout)
+                         return;
+                 s->waiters[0].is_armed = true;  // too late for the deadline
+                 post(s);
+             },
+             [s, blocked] {
+                 while (!take(s->word)) wait(s, &s->waiters[1], &s->word, blocked);
+                 post(s);
+             },
+             [s] { interrupt(&s->waiters[0], Wake::kTimeout); }, [s] { post(s); }},
+            [s] { return s->leftovers(); },
+            state};
     });
     EXPECT_EQ(result.failure, "");
     EXPECT_GT(result.schedules, 1000);
@@ -167,7 +169,8 @@ void lock(State* s, Waiter* waiter) {
 void unlock(State* s, int64_t fair_ns) {
     uint32_t expected = 1;
     if (s->word.compare_exchange_strong(expected, 0)) return;
-    s->table.release_or_hand_over(&s->word, fair_ns, [s] { s->word.exchange(0); }, sink());
+    s->table.release_or_hand_over(
+        &s->word, fair_ns, [s] { s->word.exchange(0); }, sink());
 }
 
 Scenario mutex_scenario(int threads, int rounds, int64_t fair_ns) {
@@ -213,9 +216,10 @@ TEST(WaitBucket, RequeueAgainstDeadline) {
                          },
                          [s] {
                              int moved = 0;
-                             s->table.requeue(&s->word, 0, s->other(), 1, [] { return true; },
-                                              &moved, sink());
-                             s->table.wake(s->other(), 1, 1, [] {}, sink());
+                             s->table.requeue(
+                                 &s->word, 0, s->other(), 1, [] { return true; }, &moved, sink());
+                             s->table.wake(
+                                 s->other(), 1, 1, [] {}, sink());
                          },
                          [s] { interrupt(&s->waiters[0], Wake::kTimeout); }},
                         [s] { return s->passed == 1 ? s->leftovers() : "not woken"; },

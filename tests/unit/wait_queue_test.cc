@@ -1,5 +1,5 @@
-// The wait queues on kernel threads: what every thread uses before the start and foreign threads use
-// always.
+// The wait queues on kernel threads: what every thread uses before the start and foreign threads
+// use always.
 #include "scheduler/wait_queue.h"
 
 #include <gtest/gtest.h>
@@ -89,9 +89,8 @@ TEST(WaitQueue, RequeueMoves) {
     std::atomic<uint32_t> target{0};
     std::vector<std::thread> threads;
     for (int i = 0; i < 3; i++)
-        threads.emplace_back([&] {
-            EXPECT_EQ(wait_on_address(request_on(&word)).outcome, Wake::kReady);
-        });
+        threads.emplace_back(
+            [&] { EXPECT_EQ(wait_on_address(request_on(&word)).outcome, Wake::kReady); });
     int total = 0;
     while (total < 3) {
         int moved = 0;
@@ -114,7 +113,8 @@ TEST(WaitQueue, LongWaiterIsHandedTheObject) {
     });
     int released = 0;
     while (handed == 0) {
-        release_address(&lock, [](void* count) { ++*static_cast<int*>(count); }, &released);
+        release_address(
+            &lock, [](void* count) { ++*static_cast<int*>(count); }, &released);
         std::this_thread::yield();
         if (released > 0) released = 0;  // it was not waiting yet
     }
