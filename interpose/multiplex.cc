@@ -177,10 +177,18 @@ constexpr unsigned long kMostDescriptors = 1 << 20;
 
 // ---- poll
 
+// Also a poll that does not wait answers EINTR when a signal is pending, the runtime's own included.
+long poll_once(pollfd* fds, nfds_t count) {
+    long answer;
+    do answer = host::raw_syscall(SYS_poll, fds, count, 0);
+    while (answer == -EINTR);
+    return answer;
+}
+
 long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     // The kernel checks the array before it is read here.
-    const long first = host::raw_syscall(SYS_poll, fds, count, 0);
+    const long first = poll_once(fds, count);
     if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
     Scratch<IoWaiter, kSmallCount> waiters(count);
     Scratch<uint8_t, kSmallCount> had(count);
@@ -199,7 +207,7 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
     }
     const long answer = watch_loop(
         fiber, watch, mark, deadline_ns,
-        [&] { return host::raw_syscall(SYS_poll, asked, count, 0); },
+        [&] { return poll_once(asked, count); },
         [&](int i, int fd) {
             if (asked == fds) {
                 asked = copies.items();
@@ -294,7 +302,7 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     }
     // poll reports errors and hang-ups unasked; select does not count them for every set.
     const auto look = [&]() -> long {
-        const long answer = host::raw_syscall(SYS_poll, asked.items(), total, 0);
+        const long answer = poll_once(asked.items(), total);
         if (answer <= 0) return answer;
         bool is_any = false;
         for (unsigned i = 0; i < total; i++) {
