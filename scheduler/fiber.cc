@@ -264,7 +264,7 @@ Fiber* fiber_with_tid(uint32_t tid) {
 void lock_to_worker(Fiber* fiber) {
     RuntimeSection section(fiber);
     if (fiber->lock_count++ > 0) return;
-    COUNT(locked_fibers);
+    COUNT(locked);
     fiber->locked_worker = fiber->worker;
     fiber->worker->locked_fiber = fiber;
 }
