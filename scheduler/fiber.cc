@@ -176,6 +176,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     host::identity_assign(fiber->tp, tid, fiber->stack_low, fiber->stack_top - fiber->stack_low,
                           guard_size);
     *host::tls_at(fiber->tp, &t_current) = fiber;
+    *host::tls_at(fiber->tp, &t_owner) = fiber;
     return fiber;
 }
 

@@ -118,6 +118,7 @@ Worker* create_worker() {
     worker->cpu_timer = -1;
     worker->kernel_mask = 0;
     worker->mask_generation = 0;
+    worker->has_exact_mask = worker->is_monitor = false;
     Fiber& scheduler = worker->scheduler_fiber;
     scheduler.is_scheduler = true;
     scheduler.depth = 1;

@@ -231,6 +231,7 @@ bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     monitor = create_worker();
     if (monitor == nullptr) return false;
+    monitor->is_monitor = true;
     return host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid) == 0;
 }
 

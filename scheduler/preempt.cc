@@ -70,7 +70,7 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         runtime_callbacks.foreign_signal(signal, info, context);
         return;
     }
-    if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked();
+    if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
     fiber->depth = 1;

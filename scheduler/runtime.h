@@ -20,7 +20,7 @@ struct RuntimeCallbacks {
     // A worker is about to run program code; installs the process's signal mask.
     void (*worker_mask)(Worker*) = nullptr;
     // Every kick of a kernel thread, first thing in the handler, any context.
-    void (*kicked)() = nullptr;
+    void (*kicked)(void* context) = nullptr;
     // The preemption signal's number was used by somebody else.  In a handler, outside the runtime.
     void (*foreign_signal)(int, siginfo_t*, void*) = nullptr;
     // The monitor's thread serves what a signal handler could not do where it ran.
@@ -58,7 +58,8 @@ void runtime_leave_slow(Fiber* fiber);
 class RuntimeSection {
   public:
     explicit RuntimeSection(Fiber* fiber) : fiber_(fiber) { enter(fiber); }
-    ~RuntimeSection() { leave(fiber_); }
+    // Leaving runs handlers and acts on asynchronous cancellation, which unwinds.
+    ~RuntimeSection() noexcept(false) { leave(fiber_); }
     RuntimeSection(const RuntimeSection&) = delete;
     RuntimeSection& operator=(const RuntimeSection&) = delete;
 
@@ -87,7 +88,7 @@ class OptionalSection {
     OptionalSection() : fiber_(current_fiber()) {
         if (fiber_ != nullptr) RuntimeSection::enter(fiber_);
     }
-    ~OptionalSection() {
+    ~OptionalSection() noexcept(false) {
         if (fiber_ != nullptr) RuntimeSection::leave(fiber_);
     }
     OptionalSection(const OptionalSection&) = delete;

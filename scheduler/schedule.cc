@@ -14,6 +14,7 @@
 namespace pfiber {
 
 __thread Fiber* t_current __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread Fiber* t_owner __attribute__((tls_model("initial-exec"))) = nullptr;
 Scheduler g_scheduler;
 RuntimeCallbacks runtime_callbacks;
 

@@ -99,12 +99,12 @@ bool runtime_start(const char** reason) {
     scheduler.live.store(1);
     fiber->state.store(FiberState::kRunning);
     host::set_tid_field(fiber->tp, fiber->tid);
-    t_current = fiber;
+    t_current = t_owner = fiber;
     preempt_install();
     preempt_worker_started(fiber->worker);
     *reason = "no kernel thread for the monitor (RLIMIT_NPROC or pids cgroup)";
     if (!monitor_start()) {
-        t_current = nullptr;
+        t_current = t_owner = nullptr;
         pollers_reset_after_fork();
         return fiber->depth = 0, false;
     }

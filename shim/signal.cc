@@ -119,7 +119,13 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     }
     const bool fault = is_fault(signal, info);
     if ((fiber->depth > 0 || fiber->is_scheduler) && !fault) {
-        note_signal(signal, info);
+        if (signal == SIGPIPE && !fiber->is_scheduler && info->si_pid == host::raw_getpid()) {
+            // The writer's own, from a call made in the runtime: it is delivered when that is left.
+            fiber->noted_sigpipe = true;
+            fiber->attention.fetch_or(kAttendSignal);
+        } else {
+            note_signal(signal, info);
+        }
         return;
     }
     const int saved_errno = errno;
@@ -163,6 +169,13 @@ void install_kernel_action(int signal, const Action& action) {
     host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
 }
 
+// Each kick of a worker, whatever it runs.
+void kicked(void* context) {
+    credentials_check();
+    Fiber* fiber = current_fiber();
+    if (fiber != nullptr && fiber->worker != nullptr) renew_mask(fiber->worker, context);
+}
+
 void attend(Fiber* fiber, uint32_t attention) {
     if ((attention & kAttendSignal) != 0) deliver_pending(fiber);
     if ((attention & kAttendCancel) != 0) attend_cancellation(fiber);
@@ -186,6 +199,13 @@ void deliver_pending(Fiber* fiber) {
     }
     Thread* thread = thread_of(fiber);
     siginfo_t info;
+    if (fiber->noted_sigpipe) {
+        fiber->noted_sigpipe = false;
+        memset(&info, 0, sizeof info);
+        info.si_signo = SIGPIPE;
+        info.si_pid = host::raw_getpid();
+        send_to_fiber(fiber, SIGPIPE, &info);
+    }
     while (!thread->is_ending && take_pending(fiber, ~thread->mask, &info)) {
         const int signal = info.si_signo;
         if (is_ignored(signal)) continue;
@@ -270,7 +290,7 @@ void signals_start(Fiber* main) {
     runtime_callbacks.attend = attend;
     runtime_callbacks.worker_mask = install_worker_mask;
     runtime_callbacks.serve = serve_requests;
-    runtime_callbacks.kicked = credentials_check;
+    runtime_callbacks.kicked = kicked;
     watch_quit();
     runtime_callbacks.foreign_signal = foreign_preemption_signal;
 }
