@@ -66,7 +66,8 @@ bool is_ours(const siginfo_t* info) {
 
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
-    if (!is_ours(info) && runtime_callbacks.foreign_signal != nullptr) {
+    const bool is_raised = fiber != nullptr && fiber->raised_signal == signal;
+    if ((!is_ours(info) || is_raised) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
         return;
     }

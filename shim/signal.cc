@@ -155,6 +155,24 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     host::set_saved_mask(context, fiber->worker->kernel_mask);
 }
 
+// What was raised at the main thread before it became a fiber is its own, not its kernel thread's.
+void adopt_pending(Fiber* main, uint64_t mask) {
+    constexpr int kMost = 64;
+    siginfo_t for_process[kMost];
+    int count = 0;
+    siginfo_t info;
+    const timespec now{0, 0};
+    while (count < kMost && host::raw_syscall(SYS_rt_sigtimedwait, &mask, &info, &now, 8) > 0) {
+        if (info.si_code == SI_TKILL)
+            send_to_fiber(main, info.si_signo, &info);
+        else
+            for_process[count++] = info;
+    }
+    for (int i = 0; i < count; i++)
+        host::raw_syscall(SYS_rt_sigqueueinfo, host::raw_getpid(), for_process[i].si_signo,
+                          &for_process[i]);
+}
+
 void install_kernel_action(int signal, const Action& action) {
     host::KernelSigaction kernel{};
     if (!is_handler(action.handler)) {
@@ -275,6 +293,7 @@ void signals_start(Fiber* main) {
     host::raw_sigprocmask(SIG_SETMASK, nullptr, &mask);
     thread_of(main)->mask = mask;
     masks_start(mask);
+    adopt_pending(main, mask);
     for (int signal = 1; signal < kSignals; signal++) {
         if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33) continue;
         if (wrapped && is_handler(actions[signal].handler)) continue;  // a fork child starts again

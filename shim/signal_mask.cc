@@ -110,9 +110,12 @@ void set_thread_mask(Fiber* fiber, uint64_t mask) {
             recompute();
             grew = (common_mask.load() & ~before) != 0;
         }
-        install_worker_mask(fiber->worker);
         if (grew) renew_other_masks(fiber->worker);
     }
+    // Outside the runtime: what the kernel kept back is delivered here and now.
+    fiber->handler_depth++;
+    install_worker_mask(fiber->worker);
+    fiber->handler_depth--;
     if ((pending_for(fiber) & ~mask) != 0) {
         fiber->attention.fetch_or(kAttendSignal);
         check_attention(fiber);
