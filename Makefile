@@ -50,21 +50,25 @@ $(OBJ)/%.S.o: %.S
 UNIT_LIB := $(OBJ)/libunit.a
 UNIT_OBJ := $(filter $(OBJ)/scheduler/%,$(SO_OBJ))
 UNIT_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/unit/*_test.cc))
+MODEL_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/model/*_test.cc))
 
 $(UNIT_LIB): $(UNIT_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/tests/unit/%: tests/unit/%.cc $(UNIT_LIB)
+$(UNIT_BIN) $(MODEL_BIN): $(BUILD)/%: %.cc $(UNIT_LIB)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CXX) $(filter-out -fno-rtti,$(CXXFLAGS)) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(UNIT_LIB) \
 	  -lgtest_main -lgtest $(LDLIBS) -pthread
 
 unit: $(UNIT_BIN)  ## build and run the unit tests
-	$(Q)for test in $(UNIT_BIN); do $$test --gtest_brief=1 || exit 1; done
+	$(Q)tests/unit/run --filter '$(UNIT_FILTER)' $(UNIT_BIN)
 
--include $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d)
+model: $(MODEL_BIN)  ## build and run the scheduler's protocols under a simulator
+	$(Q)tests/unit/run --filter '$(UNIT_FILTER)' $(MODEL_BIN)
+
+-include $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
 
 deps:  ## install what building and testing need (root, Debian)
 	$(Q).ci/deps
@@ -84,8 +88,14 @@ bench: all  ## native against pfiber in alternating runs
 deps-check:
 	$(Q).ci/deps --quiet
 
-lint:  ## formatting, static checks, shell scripts
+lint:  ## formatting, shell and python scripts, architecture
 	$(Q).ci/lint
+
+format:  ## format the sources
+	$(Q)git ls-files '*.c' '*.cc' '*.h' '*.inc' | xargs clang-format -i
+
+docs: $(BUILD)/pfiber  ## write the generated tables of README.md
+	$(Q)tests/tidy/run --write-tables
 
 clean:  ## remove build/
 	rm -rf $(BUILD)
@@ -93,5 +103,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check unit test demo demo-servers bench lint clean help
+.PHONY: all deps deps-check unit model test demo demo-servers bench lint format docs clean help
 .DELETE_ON_ERROR:
