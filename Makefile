@@ -17,7 +17,7 @@ CXXFLAGS += -std=c++17 -g $(OPT_$(MODE)) $(WARN) -fPIC -fvisibility=hidden -fvis
             -fno-rtti -fexceptions -fasynchronous-unwind-tables -fno-plt -ftls-model=initial-exec -I.
 LDLIBS   := -l:libboost_context.a -ldl
 LDFLAGS_SO := -shared -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,now -Wl,-z,nodelete \
-              -Wl,--no-undefined -Wl,--hash-style=gnu
+              -Wl,--no-undefined -Wl,--hash-style=gnu -Wl,--version-script=interpose/exports.map
 
 # The preloaded object: every layer but the launcher.
 SO_SRC   := $(filter-out interpose/launcher%,$(wildcard scheduler/host/*.cc scheduler/base/*.cc scheduler/*.cc \
@@ -28,7 +28,7 @@ LAUNCH_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(LAUNCH_SRC) scheduler/base/op
 
 all: $(BUILD)/libpfiber.so $(BUILD)/pfiber  ## build the library and the launcher
 
-$(BUILD)/libpfiber.so: $(SO_OBJ)
+$(BUILD)/libpfiber.so: $(SO_OBJ) interpose/exports.map
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(LDFLAGS_SO) -o $@ $(SO_OBJ) $(LDLIBS)
 

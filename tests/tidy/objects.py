@@ -1,4 +1,5 @@
 """Checks of what was built: build/release/**.o and build/libpfiber.so."""
+import functools
 import re
 import subprocess
 
@@ -10,10 +11,18 @@ NEEDED = {"libc.so.6", "ld-linux-x86-64.so.2"}
 # References to our own hooks that are meant: {(object's source, symbol): reason}.
 OWN_HOOKS = {}
 # Archives that are linked in were not written with our ledger in mind: {symbol: reason}.
-ARCHIVES = {}
+ARCHIVES = {
+    "pthread_mutex_lock": "libstdc++'s emergency pool and libgcc's registered frames, when an exception is thrown",
+    "pthread_mutex_unlock": "the same",
+    "pthread_once": "libgcc's unwinder, when an exception is thrown",
+    "syscall": "libstdc++'s guard of local statics, when two threads meet there",
+}
 ALLOCATION = {"malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc", "_Znwm", "_Znam", "_ZdlPv",
               "_ZdaPv", "_ZdlPvm"}
-ALLOCATES = {}
+ALLOCATES = {
+    ("scheduler/host/identity.cc", "free"): "TLS blocks that libc's loader allocated",
+    ("shim/thread.cc", "free"): "blocks of keys that libc allocated",
+}
 
 
 def output(*command):
@@ -26,14 +35,17 @@ def api_names():
     return {name for header in headers for name in re.findall(r"\b(pfiber_\w+)\s*\(", read(header))}
 
 
+@functools.lru_cache(maxsize=None)
 def undefined_by_source():
-    """{source: undefined symbols} of the library's objects that still have their source."""
-    for path in sorted(OBJECTS.rglob("*.o")):
-        source = str(path.relative_to(OBJECTS))[:-2]
-        if is_launcher(source) or not (ROOT / source).exists():
-            continue
-        names = output("nm", "-u", path).split()
-        yield source, {name.split("@")[0] for name in names if name not in ("U", "w")}
+    """[(source, undefined symbols)] of the library's objects that still have their source."""
+    found = {}
+    paths = [path for path in sorted(OBJECTS.rglob("*.o"))]
+    for line in output("nm", "-A", "-u", *paths).splitlines():
+        path, _, name = line.partition(":")
+        found.setdefault(path, set()).add(name.split()[-1].split("@")[0])
+    sources = {str(path): str(path.relative_to(OBJECTS))[:-2] for path in paths}
+    return [(sources[path], names) for path, names in found.items()
+            if not is_launcher(sources[path]) and (ROOT / sources[path]).exists()]
 
 
 def no_object_calls_a_hook():
@@ -93,9 +105,8 @@ def needs_only_libc():
         yield "the stack would be executable (an assembly file lacks its .note.GNU-stack)"
 
 
-def initial_exec_tls():
+def thread_locals_are_initial_exec():
     """A block that is found through __tls_get_addr would be allocated by malloc at its first use."""
-    for name in output("nm", "-D", "-u", LIBRARY).split():
-        if name.split("@")[0] == "__tls_get_addr":
-            yield "__tls_get_addr is used: thread-locals must be initial-exec"
-
+    for source, names in undefined_by_source():
+        if "__tls_get_addr" in names:
+            yield f"{source} calls __tls_get_addr: build it with -ftls-model=initial-exec"

@@ -1,4 +1,5 @@
 """What the checks share: the files of the project, the ledger, comments taken out of C++."""
+import functools
 import pathlib
 import re
 import subprocess
@@ -7,6 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 LIBRARY_FOLDERS = ("scheduler", "shim", "interpose")
 
 
+@functools.lru_cache(maxsize=None)
 def files():
     """Paths relative to the root; without git everything but what was built."""
     done = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, stdout=subprocess.PIPE,
@@ -19,6 +21,7 @@ def files():
     return sorted(name for name in set(names) if (ROOT / name).is_file())
 
 
+@functools.lru_cache(maxsize=None)
 def read(name):
     return (ROOT / name).read_text(encoding="utf-8", errors="replace")
 

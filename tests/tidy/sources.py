@@ -45,10 +45,9 @@ MACHINE = {
 }
 # Where else, and why.
 MACHINE_ELSEWHERE = {
-    ("dlsym", "interpose/real.cc"): "the table of libc's own functions",
     ("dlsym", "interpose/redirect.cc"): "finds the entry points inside libc that it redirects",
-    ("dlsym", "interpose/process.cc"): "finds what vfork and spawn must call in libc",
-    ("dlsym", "shim/thread.cc"): "finds libc's unwinding end of a thread",
+    ("dlsym", "shim/self.cc"): "finds where libc keeps a thread's id, for threads that are no fibers",
+    ("dlsym", "shim/thread.cc"): "finds libc's table of keys and its destructors of thread-locals",
 }
 
 
@@ -85,7 +84,10 @@ BANNED = {
     "a container that allocates": r"\bstd::(string|vector|map|unordered_map|set|deque|list|function|shared_ptr|unique_ptr)\b",
 }
 # Where else, and why.
-BANNED_ELSEWHERE = {}
+BANNED_ELSEWHERE = {
+    ("malloc", "scheduler/host/identity.cc"): "frees TLS blocks that libc's loader allocated",
+    ("malloc", "shim/thread.cc"): "frees blocks of keys that libc allocated",
+}
 
 
 def library_brings_no_other_runtime():
