@@ -2,7 +2,7 @@
 import ast
 import re
 
-from project import LIBRARY_FOLDERS, code_only, files, is_launcher, library_sources, read
+from project import LIBRARY_FOLDERS, code_only, files, is_launcher, ledger, library_sources, read
 
 # ---- include directions
 
@@ -126,6 +126,21 @@ def ledger_rows_are_in_order():
     lines = [line for line in read("interpose/hooks.def").splitlines() if re.match(r"[A-Z_]+\(", line)]
     if len(lines) != len(rows):
         yield f"{len(lines) - len(rows)} rows do not fit on one line of the form KIND(symbol, column, …)"
+
+
+def variables_are_in_the_changelog():
+    for name in re.findall(r'^PFIBER_OPTION\(\w+, \w+, "(\w+)"', read("scheduler/base/options.def"), re.M):
+        if not re.search(rf"\b{name}\b", read("CHANGELOG.md")):
+            yield f"{name}: CHANGELOG.md does not say who needs it"
+
+
+def twin_warnings():
+    """Hooks that no conformance program names; an alias is its target's body and needs none."""
+    text = "\n".join(read(name) for name in files() if name.startswith("tests/conformance/"))
+    words = set(re.findall(r"\w+", text))
+    absent = [symbol for symbol, kind in ledger().items() if kind == "HOOK" and symbol not in words]
+    if absent:
+        yield f"{len(absent)} hooks occur in no twin: {', '.join(absent)}"
 
 
 # ---- words that do not belong into the tree
