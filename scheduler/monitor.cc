@@ -125,9 +125,10 @@ bool look_at_running(Processor* processor, int64_t now) {
     const bool is_hog = burnt > kMissedAfterNs / 2;
     const Preempt mode = options().preempt;
     if (mode == Preempt::kOff || (is_hog && mode != Preempt::kTgkill)) return false;
+    if (retake_missed(processor, worker, fiber, tick)) return true;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
-    if (!is_asleep(worker->tid.load())) kick(fiber);
+    kick(fiber);
     return false;
 }
 
