@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <sys/syscall.h>
 
+#include "interpose/raw_calls.h"
 #include "interpose/hooks.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/signal.h"
@@ -223,8 +224,11 @@ long dispatch(long number, const long* a) {
         case SYS_tgkill:
         case SYS_tkill:
             return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-        default:
+        default: {
+            long answer = 0;
+            if (interpose::serve_raw_call(number, a, &answer)) return answer;
             return maybe_call(fiber, number, a);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 // Synchronisation: the bodies of the hooks; what they mean is in shim/.
 //
-// Objects are initialised by libc's own functions, which are not hooked: the format is libc's.
+// Objects are initialised by libc's own functions: the format is libc's.
 #include <errno.h>
 
 #include "interpose/hooks.h"
@@ -50,6 +50,17 @@ bool parks_on(const Fiber* fiber, const void* word) {
 }  // namespace
 
 extern "C" {
+
+// libc marks every robust mutex as shared, because the kernel that finds an owner dead wakes across
+// processes.  For us the difference is who serves the wait.
+int pf_pthread_mutex_init(pthread_mutex_t* mutex, const pthread_mutexattr_t* attributes) {
+    const int result = real(pthread_mutex_init)(mutex, attributes);
+    int shared = PTHREAD_PROCESS_PRIVATE;
+    if (attributes != nullptr) pthread_mutexattr_getpshared(attributes, &shared);
+    if (result == 0 && shared == PTHREAD_PROCESS_PRIVATE)
+        Mutex::of(mutex)->kind &= ~Mutex::kShared;
+    return result;
+}
 
 int pf_pthread_mutex_lock(pthread_mutex_t* mutex) { return mutex_lock(Mutex::of(mutex)); }
 int pf_pthread_mutex_trylock(pthread_mutex_t* mutex) { return mutex_trylock(Mutex::of(mutex)); }

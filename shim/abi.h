@@ -32,7 +32,7 @@ struct Mutex {
     // Lock word of robust ones: owner tid and flags (the kernel's robust futex protocol).
     static constexpr uint32_t kTid = 0x3fffffff, kOwnerDied = 0x40000000, kWaiters = 0x80000000;
     // Lock word of priority-protect ones: the ceiling above the 0/1/2.
-    static constexpr uint32_t kCeiling = 0xfff80000;
+    static constexpr uint32_t kCeiling = 0xfff80000, kCeilingShift = 19;
     // Owner of a robust one whose state is in doubt or lost.
     static constexpr uint32_t kInconsistent = INT32_MAX, kNotRecoverable = INT32_MAX - 1;
 
@@ -77,7 +77,7 @@ struct Rwlock {
     static constexpr uint32_t kPreferNonrecursiveWriter = 2;  // flags
 
     Word state;
-    Word writers;  // address on which writers wait; never written
+    Word writers;  // writers that wait, on this address
     uint32_t phase_futex, writers_futex;
     uint32_t padding[2];
     Word writer_tid;

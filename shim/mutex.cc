@@ -10,11 +10,13 @@
 #include "shim/mutex.h"
 
 #include <errno.h>
+#include <sched.h>
 
 #include "scheduler/host/libc.h"
 #include "scheduler/wait_queue.h"
 #include "shim/libc_sync.h"
 #include "shim/mutex_kinds.h"
+#include "shim/thread.h"
 
 namespace pfiber::shim {
 
@@ -99,6 +101,25 @@ int take_contended(Mutex* mutex, TimeLimit limit) {
     }
 }
 
+// Priority protection raises the caller to the ceiling, which only real-time policies allow: libc
+// answers EINVAL otherwise, and so do we.  Within a process of fibers there is nobody to raise over.
+int check_ceiling(const Mutex* mutex) {
+    int policy, priority;
+    if (const Fiber* fiber = current_fiber()) {
+        policy = thread_of(fiber)->policy;
+        priority = thread_of(fiber)->priority;
+    } else {
+        sched_param parameters{};
+        policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0L));
+        host::raw_syscall(SYS_sched_getparam, 0L, &parameters);
+        priority = parameters.sched_priority;
+    }
+    const auto ceiling =
+        static_cast<int>(mutex->word.load(std::memory_order_relaxed) >> Mutex::kCeilingShift);
+    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
+    return is_real_time && priority <= ceiling ? 0 : EINVAL;
+}
+
 int lock_kind(Mutex* mutex, TimeLimit limit, bool keep_users) {
     if (mutex->kind < 0 || (mutex->kind & ~Mutex::kKnown) != 0) return EINVAL;  // destroyed
     const int kind = mutex->kind & ~Mutex::kElision;
@@ -113,6 +134,7 @@ int lock_kind(Mutex* mutex, TimeLimit limit, bool keep_users) {
             return 0;
         }
     }
+    if ((kind & Mutex::kProtect) != 0 && check_ceiling(mutex) != 0) return EINVAL;
     if (!take_free(mutex->word)) {
         const int result = take_contended(mutex, limit);
         if (result != 0) return result;
@@ -206,6 +228,7 @@ int mutex_trylock(Mutex* mutex) {
         }
         if (type == Mutex::kErrorcheck && (kind & Mutex::kInherit) != 0) return EDEADLK;
     }
+    if ((kind & Mutex::kProtect) != 0 && check_ceiling(mutex) != 0) return EINVAL;
     if (!take_free(mutex->word)) return EBUSY;
     if (type == Mutex::kRecursive) mutex->count = 1;
     mutex->owner.store(self, std::memory_order_relaxed);

@@ -73,20 +73,39 @@ bool reader_must_wait(const void*, void* argument) {
            (seen & (Rwlock::kWriter | kReaders)) != 0;
 }
 
+// The count of waiting writers changes under the lock of their bucket only.
 bool writer_must_wait(const void*, void* argument) {
-    const auto* lock = static_cast<const Rwlock*>(argument);
+    auto* lock = static_cast<Rwlock*>(argument);
     const uint32_t seen = lock->state.load(std::memory_order_relaxed);
-    return (seen & Rwlock::kWritersWait) != 0 && (seen & (Rwlock::kWriter | kReaders)) != 0;
+    if ((seen & Rwlock::kWritersWait) == 0 || (seen & (Rwlock::kWriter | kReaders)) == 0)
+        return false;
+    lock->writers.fetch_add(1, std::memory_order_relaxed);
+    return true;
 }
 
-// After the last step on the object: addresses only.
-void wake_waiters(const void* readers, const void* writers, uint32_t bits, bool writers_come_first) {
+void writer_woken(void* writers) {
+    static_cast<Word*>(writers)->fetch_sub(1, std::memory_order_relaxed);
+}
+
+// The last one that gives up must not keep readers out any longer.
+void writer_leaves(void* argument) {
+    auto* lock = static_cast<Rwlock*>(argument);
+    if (lock->writers.fetch_sub(1, std::memory_order_relaxed) == 1)
+        lock->state.fetch_and(~Rwlock::kWritersWait, std::memory_order_seq_cst);
+}
+
+int wake_writer(Word* writers) {
+    return wake_address(writers, 1, kAnyBits, writer_woken, writers);
+}
+
+// After the last step on the object: addresses only, except that a waiting writer is counted off.
+void wake_waiters(const void* readers, Word* writers, uint32_t bits, bool writers_come_first) {
     const bool want_writer = (bits & Rwlock::kWritersWait) != 0;
     const bool want_readers = (bits & Rwlock::kReadersWait) != 0;
     if (want_writer && (writers_come_first || !want_readers)) {
-        if (wake_address(writers, 1) == 0 && want_readers) wake_address(readers, INT32_MAX);
+        if (wake_writer(writers) == 0 && want_readers) wake_address(readers, INT32_MAX);
     } else if (want_readers) {
-        if (wake_address(readers, INT32_MAX) == 0 && want_writer) wake_address(writers, 1);
+        if (wake_address(readers, INT32_MAX) == 0 && want_writer) wake_writer(writers);
     }
 }
 
@@ -101,7 +120,7 @@ uint32_t bits_that_stay(uint32_t bits, bool writers_come_first) {
 void release(Rwlock* lock, uint32_t hold) {
     const bool first = writers_first(lock);
     const void* readers = &lock->state;
-    const void* writers = &lock->writers;
+    Word* writers = &lock->writers;
     uint32_t seen = lock->state.load(std::memory_order_relaxed);
     for (;;) {
         uint32_t wanted = seen - hold;
@@ -123,6 +142,7 @@ int wait(Rwlock* lock, bool write, TimeLimit limit) {
     request.address = write ? static_cast<const void*>(&lock->writers) : &lock->state;
     request.validate = write ? writer_must_wait : reader_must_wait;
     request.argument = lock;
+    request.on_leave = write ? writer_leaves : nullptr;
     request.reason = WaitReason::kRwlock;
     uint32_t taken_mark = 0;
     for (;;) {
@@ -137,7 +157,11 @@ int wait(Rwlock* lock, bool write, TimeLimit limit) {
             OptionalSection section;
             result = wait_on_address(request);
         }
-        if (result.outcome == Wake::kTimeout && deadline.has_passed()) return ETIMEDOUT;
+        if (result.outcome == Wake::kTimeout && deadline.has_passed()) {
+            if (write && (lock->state.load() & Rwlock::kReadersWait) != 0)
+                wake_address(&lock->state, INT32_MAX);  // perhaps it was we who kept them out
+            return ETIMEDOUT;
+        }
         if (result.validated) taken_mark = Rwlock::kWritersWait;
         request.at_front = result.validated && result.outcome == Wake::kReady;
     }

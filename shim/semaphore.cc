@@ -35,27 +35,12 @@ bool take(Semaphore* semaphore, uint64_t registration) {
     return false;
 }
 
-class Registration {
-  public:
-    explicit Registration(Semaphore* semaphore) : semaphore_(semaphore) {
-        semaphore->data.fetch_add(Semaphore::kOneWaiter, std::memory_order_seq_cst);
-    }
-    ~Registration() {  // also when a cancelled wait is unwound
-        if (semaphore_ != nullptr)
-            semaphore_->data.fetch_sub(Semaphore::kOneWaiter, std::memory_order_relaxed);
-    }
-    Registration(const Registration&) = delete;
-    Registration& operator=(const Registration&) = delete;
-
-    bool take() {
-        if (!shim::take(semaphore_, Semaphore::kOneWaiter)) return false;
-        semaphore_ = nullptr;
-        return true;
-    }
-
-  private:
-    Semaphore* semaphore_;
-};
+void enlist(Semaphore* semaphore) {
+    semaphore->data.fetch_add(Semaphore::kOneWaiter, std::memory_order_seq_cst);
+}
+void delist(Semaphore* semaphore) {
+    semaphore->data.fetch_sub(Semaphore::kOneWaiter, std::memory_order_relaxed);
+}
 
 // Other processes post: the kernel's wait.  The outcome as of a park.
 Wake sleep_shared(Fiber* fiber, Semaphore* semaphore, const Deadline& deadline) {
@@ -109,22 +94,23 @@ int semaphore_wait(Semaphore* semaphore, TimeLimit limit) {
     const Deadline deadline = limit.deadline();
     InterruptMark mark;
     if (fiber != nullptr) mark = interrupt_mark(fiber);
-    Registration registration(semaphore);
+    enlist(semaphore);
     bool waited = false;
     for (;;) {
-        if (registration.take()) return 0;
+        if (take(semaphore, Semaphore::kOneWaiter)) return 0;
         const Wake outcome = semaphore->shared != 0 ? sleep_shared(fiber, semaphore, deadline)
                                                     : sleep_private(semaphore, deadline, waited);
         waited = outcome == Wake::kReady;
         if (waited) continue;
-        if (registration.take()) return 0;
-        if (outcome == Wake::kTimeout) {
-            if (deadline.has_passed()) return ETIMEDOUT;
-            continue;
-        }
+        if (take(semaphore, Semaphore::kOneWaiter)) return 0;
+        if (outcome == Wake::kTimeout && !deadline.has_passed()) continue;
+        // Not registered while a cancellation may unwind us.
+        delist(semaphore);
+        if (outcome == Wake::kTimeout) return ETIMEDOUT;
         cancellation_point_here(fiber);
         // A thread without fiber sleeps in a kernel call that SA_RESTART handlers do not end.
         if (fiber == nullptr || interrupted_since(fiber, mark, deadline.is_never())) return EINTR;
+        enlist(semaphore);
     }
 }
 
