@@ -19,6 +19,7 @@ namespace pfiber {
 namespace {
 
 constexpr int kBatch = 128;
+constexpr uint32_t kFree = 0, kInside = 1, kLookAgain = 2;  // Poller::busy
 constexpr uint64_t kBreakTag = ~uint64_t{0};
 constexpr int kMaxRuntimeDescriptors = 2 * kMaxProcessors + 4;
 
@@ -278,19 +279,31 @@ void io_wake_next(Descriptor* descriptor, uint8_t direction) {
 
 Fiber* poll_ready(Processor* processor) {
     Poller& poller = processor->poller;
-    uint32_t free = 0;
-    // At most one kernel thread inside an instance: a second one would only wait for its mutex.
-    if (!poller.busy.compare_exchange_strong(free, 1, std::memory_order_acquire)) return nullptr;
+    // At most one kernel thread inside an instance: a second one would only wait for its mutex.  It
+    // leaves a note instead, because the event that sent it here may have come after the first one
+    // looked, and the sleeper's edge for it is used up (B3).
+    uint32_t inside = kFree;
+    while (!poller.busy.compare_exchange_weak(inside, inside == kFree ? kInside : kLookAgain,
+                                              std::memory_order_acq_rel)) {
+    }
+    if (inside != kFree) return nullptr;
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
     COUNT(polls);
     poller.last_poll_ns.store(Platform::now_ns(), std::memory_order_relaxed);
-    const long count = wait_for_events(poller.epoll_fd, events, 0);
-    for (long i = 0; i < count; i++)
-        if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
-    poller.busy.store(0, std::memory_order_release);
-    return first;
+    for (;;) {
+        Platform::chaos_point();
+        const long count = wait_for_events(poller.epoll_fd, events, 0);
+        for (long i = 0; i < count; i++)
+            if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
+        if (count == kBatch) continue;  // what is left would send no further edge to the sleeper
+        Platform::chaos_point();
+        inside = kInside;
+        if (poller.busy.compare_exchange_strong(inside, kFree, std::memory_order_acq_rel))
+            return first;
+        poller.busy.store(kInside, std::memory_order_release);
+    }
 }
 
 Fiber* poll_sleep(int64_t deadline_ns) {
