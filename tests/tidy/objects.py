@@ -11,12 +11,7 @@ NEEDED = {"libc.so.6", "ld-linux-x86-64.so.2"}
 # References to our own hooks that are meant: {(object's source, symbol): reason}.
 OWN_HOOKS = {}
 # Archives that are linked in were not written with our ledger in mind: {symbol: reason}.
-ARCHIVES = {
-    "pthread_mutex_lock": "libstdc++'s emergency pool and libgcc's registered frames, when an exception is thrown",
-    "pthread_mutex_unlock": "the same",
-    "pthread_once": "libgcc's unwinder, when an exception is thrown",
-    "syscall": "libstdc++'s guard of local statics, when two threads meet there",
-}
+ARCHIVES = {}
 ALLOCATION = {"malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_alloc", "_Znwm", "_Znam", "_ZdlPv",
               "_ZdaPv", "_ZdlPvm"}
 ALLOCATES = {
