@@ -46,9 +46,10 @@ $(OBJ)/%.S.o: %.S
 	$(call say,AS,$<)
 	$(Q)$(CC) -g -I. -MMD -MP -c -o $@ $<
 
-# Unit tests link the objects they need out of an archive of the scheduler's layers.
+# Unit and model tests link the objects they need out of an archive of the scheduler's layers (but
+# unwind as programs do).
 UNIT_LIB := $(OBJ)/libunit.a
-UNIT_OBJ := $(filter $(OBJ)/scheduler/%,$(SO_OBJ))
+UNIT_OBJ := $(filter-out %/host/unwind.cc.o,$(filter $(OBJ)/scheduler/%,$(SO_OBJ)))
 UNIT_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/unit/*_test.cc))
 MODEL_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/model/*_test.cc))
 

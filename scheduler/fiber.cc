@@ -198,6 +198,7 @@ void fiber_finish(Fiber* fiber) {
         // What the fiber changed in its kernel thread must not reach another fiber.
         Worker* worker = fiber->locked_worker;
         fiber->locked_worker = nullptr;
+        fiber->lock_count = 0;
         worker->locked_fiber = nullptr;
         worker->must_end = true;
     }
@@ -263,7 +264,7 @@ Fiber* fiber_with_tid(uint32_t tid) {
 void lock_to_worker(Fiber* fiber) {
     RuntimeSection section(fiber);
     if (fiber->lock_count++ > 0) return;
-    COUNT(locked_fibers);
+    COUNT(locked);
     fiber->locked_worker = fiber->worker;
     fiber->worker->locked_fiber = fiber;
 }
