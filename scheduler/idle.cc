@@ -258,6 +258,8 @@ void acquire_processor(Worker* worker, Processor* processor) {
     worker->processor = processor;
     worker->old_processor = processor;
     processor->status.store(ProcessorStatus::kRunning);
+    // Published first: either we see that it sleeps, or it sees that not everything is idle.
+    if (g_scheduler.monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
 }
 
 Processor* release_processor(Worker* worker) {

@@ -24,6 +24,7 @@ constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
 constexpr int64_t kTimerLateNs = 100000;
+constexpr int kIdleRounds = 10;  // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
 Worker* monitor;
@@ -181,15 +182,19 @@ void deep_sleep(int64_t deadline) {
 [[noreturn]] void monitor_main(void* argument) {
     t_current = &static_cast<Worker*>(argument)->scheduler_fiber;
     int64_t sleep_ns = kShortestSleepNs;
-    int idle_rounds = 0;
+    int idle_rounds = 0, idle_since = 0;
     int64_t next_trace = Platform::now_ns();
     for (;;) {
         const int64_t trace_ns = options().schedtrace_ms * 1000000;
         int64_t now = Platform::now_ns();
-        if (everything_idle() && g_scheduler.requests.load() == 0) {
+        // A server that is idle between requests would pay a wake-up of this thread for each: only
+        // after a while without work it sleeps for good, and the next processor in use wakes it.
+        idle_since = everything_idle() ? idle_since + 1 : 0;
+        if (idle_since > kIdleRounds && sleep_ns == kLongestSleepNs &&
+            g_scheduler.requests.load() == 0) {
             deep_sleep(trace_ns > 0 ? next_trace : kNever);
             sleep_ns = kShortestSleepNs;
-            idle_rounds = 0;
+            idle_rounds = idle_since = 0;
         } else {
             int64_t until = now + sleep_ns;
             const int64_t timer = earliest_timer_ns();
