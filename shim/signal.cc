@@ -299,7 +299,10 @@ void signals_start(Fiber* main) {
         if (wrapped && is_handler(actions[signal].handler)) continue;  // a fork child starts again
         host::KernelSigaction kernel{};
         host::raw_sigaction(signal, nullptr, &kernel);
-        if (signal == options().signal && wrapped) continue;
+        if (signal == options().signal) {
+            if (wrapped) continue;
+            kernel = preempt_displaced_action;
+        }
         actions[signal] = {kernel.handler, kernel.flags & ~host::kSaRestorer, kernel.mask,
                            kernel.restorer};
         if (is_handler(kernel.handler) && signal != options().signal)
