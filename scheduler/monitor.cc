@@ -4,7 +4,6 @@
 // long-running fibers to yield, polls instances that nobody polls, and runs overdue timers of busy
 // processors.  It sleeps 20 µs, after 50 idle rounds twice as long each round up to 10 ms, and
 // without limit while every processor is idle.
-#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 
@@ -12,6 +11,7 @@
 #include "scheduler/base/options.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/trace.h"
 
@@ -56,30 +56,11 @@ bool retake_from_call(Processor* processor, int64_t now) {
     return true;
 }
 
-// True when kernel thread `tid` sleeps in the kernel: state S or D in its stat line.
-bool is_asleep(int tid) {
-    char path[64] = "/proc/self/task/";
-    char digits[12];
-    int length = 0, at = 16;
-    for (int rest = tid; rest > 0; rest /= 10) digits[length++] = static_cast<char>('0' + rest % 10);
-    while (length > 0) path[at++] = digits[--length];
-    for (const char* tail = "/stat"; *tail != 0;) path[at++] = *tail++;
-    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (host::is_error(fd)) return false;
-    char line[256];
-    const long size = host::raw_read(static_cast<int>(fd), line, sizeof line);
-    host::raw_close(static_cast<int>(fd));
-    for (long i = size - 1; i > 1; i--)  // the name in parentheses may hold anything: from the right
-        if (line[i - 1] == ')' && line[i] == ' ' && i + 1 < size)
-            return line[i + 1] == 'S' || line[i + 1] == 'D';
-    return false;
-}
-
 // A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
 bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 || !is_asleep(worker->tid.load())) return false;
+    if (fiber->is_scheduler || fiber->depth != 0 || !host::is_asleep_in_kernel(worker->tid.load())) return false;
     fiber->attention.fetch_or(kAttendClaim);
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     Platform::chaos_point();
