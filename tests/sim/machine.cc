@@ -263,7 +263,7 @@ void Machine::schedule() {
         }
         next = choose();
         if (next != nullptr) break;
-        if (on_cpu_.empty() && waking_ == 0) {
+        if (on_cpu_.empty() && waking_ == 0 && stalled_ == 0) {
             if (quiescent != nullptr) quiescent();
             if (g_due_ps == INT64_MAX) stuck();
         }
@@ -302,6 +302,7 @@ Ended Machine::block(Blocked why, const void* place, int64_t deadline_ns, bool i
     thread->place = place;
     thread->interruptible = interruptible;
     thread->wake_at_ps = deadline_ns >= INT64_MAX / 1000 ? INT64_MAX : deadline_ns * 1000;
+    if (why == Blocked::kStall) stalled_++;
     schedule();
     if (why != Blocked::kStall) sleeps_ended++;
     return thread->ended;
@@ -309,7 +310,9 @@ Ended Machine::block(Blocked why, const void* place, int64_t deadline_ns, bool i
 
 void Machine::wake(KernelThread* thread, Ended how) {
     if (thread->run != Run::kBlocked) return;
-    if (thread->blocked != Blocked::kStall)
+    if (thread->blocked == Blocked::kStall)
+        stalled_--;
+    else
         record(Event::kWake, static_cast<int>(how), thread->tid);
     thread->ended = how;
     thread->blocked = Blocked::kNone;

@@ -48,7 +48,7 @@ struct Config {
     int processors = 2;
     int cpus = 2;
     const char* workload = "mix";
-    int64_t steps = 20000000;  // a run that needs more has failed
+    int64_t steps = 3000000;  // a run that needs more has failed
     bool faults = false;       // system calls of the runtime fail at random
     bool verbose = false;
 };
@@ -137,7 +137,7 @@ class Machine {
 
     std::vector<KernelThread*> on_cpu_, queue_;
     std::multimap<int64_t, std::function<void()>> world_;
-    int waking_ = 0;
+    int waking_ = 0, stalled_ = 0;
     int next_tid_ = 4000;
     int64_t watch_at_ps_ = 0;
     // The character of this run, drawn from the seed.

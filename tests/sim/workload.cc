@@ -149,10 +149,10 @@ void burn(int64_t ns) {
 void sleep_for(int64_t ns) {
     Fiber* fiber = self();
     const int64_t deadline = now() + ns;
-    {
-        RuntimeSection section(fiber);
+    for (Wake outcome = Wake::kSignal; outcome != Wake::kTimeout;) {
+        RuntimeSection section(fiber);  // left after an interruption, so that its handler runs
         fiber->park.arm();
-        park(fiber, WaitReason::kSleep, deadline);
+        outcome = park(fiber, WaitReason::kSleep, deadline);
     }
     const int64_t late = g_machine.now_ns() - deadline;
     if (late < 0) fail("a sleep of %lld ns ended %lld ns early", (long long)ns, (long long)-late);
@@ -230,6 +230,7 @@ long until_done(int fd, Direction direction, int64_t deadline_ns, Try attempt) {
             RuntimeSection::leave(fiber);
             blocking_call(50000);
             RuntimeSection::enter(fiber);
+            if (now() >= deadline_ns) return kTimedOut;
         } else if (outcome == Wake::kTimeout) {
             if (is_private) io_release_private(fd);
             return kTimedOut;
