@@ -12,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "scheduler/runtime.h"
+
 namespace pfiber::sim {
 
 Kernel g_kernel;
@@ -36,7 +38,9 @@ bool take_out(std::vector<T>& list, T what) {
 
 }  // namespace
 
-bool Kernel::fault(int64_t one_in) { return g_config.faults && faults_.one_in(one_in); }
+bool Kernel::fault(int64_t one_in) {
+    return g_config.faults && g_runtime_started && faults_.one_in(one_in);
+}
 
 // ---- futex
 
