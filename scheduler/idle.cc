@@ -165,10 +165,15 @@ void start_worker(Processor* processor, bool spinning) {
         worker->tid.store(0);
     }
     if (spinning) g_scheduler.spinning.fetch_sub(1);
-    LockGuard guard(g_scheduler.lock);
-    bool inherits = false;
-    while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
-    put_idle_processor(processor);
+    {
+        LockGuard guard(g_scheduler.lock);
+        bool inherits = false;
+        while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
+        put_idle_processor(processor);
+    }
+    // Perhaps every worker waits in a call or for its locked fiber: the monitor tries again.
+    g_scheduler.thread_refused.store(1);
+    wake_monitor();
 }
 
 // Go: wakep.

@@ -143,8 +143,14 @@ bool everything_idle() {
     return g_scheduler.idle_processor_count.load() == g_scheduler.processor_count;
 }
 
+bool nothing_to_watch() {
+    return everything_idle() && g_scheduler.requests.load() == 0 &&
+           g_scheduler.thread_refused.load() == 0;
+}
+
 bool one_round(int64_t now) {
     bool did_something = false;
+    if (g_scheduler.thread_refused.exchange(0) != 0) wake_worker();
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];
         switch (processor->status.load()) {
@@ -168,7 +174,7 @@ bool one_round(int64_t now) {
 void deep_sleep(int64_t deadline) {
     g_scheduler.monitor_asleep.store(1);
     const uint32_t word = g_scheduler.monitor_word.load();
-    if (everything_idle() && g_scheduler.requests.load() == 0)
+    if (nothing_to_watch())
         Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
     g_scheduler.monitor_asleep.store(0);
 }
@@ -181,7 +187,7 @@ void deep_sleep(int64_t deadline) {
     for (;;) {
         const int64_t trace_ns = options().schedtrace_ms * 1000000;
         int64_t now = Platform::now_ns();
-        if (everything_idle() && g_scheduler.requests.load() == 0) {
+        if (nothing_to_watch()) {
             deep_sleep(trace_ns > 0 ? next_trace : kNever);
             sleep_ns = kShortestSleepNs;
             idle_rounds = 0;

@@ -40,6 +40,7 @@ struct Scheduler {
     Platform::Atomic<uint32_t> monitor_asleep{0};
     Platform::Atomic<uint32_t> monitor_word{0};
     Platform::Atomic<uint32_t> requests{0};  // MonitorRequest bits
+    Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
     Lock registry_lock;
     Fiber registry;  // head of the ring all_next/all_prev
