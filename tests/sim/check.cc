@@ -126,6 +126,7 @@ void check_now_and_then() {
             fail("fiber %llu is queued in state %d", id_of(fiber), static_cast<int>(state));
     });
     if (!has_work || g_scheduler.idle_processor_count.peek() == 0 ||
+        g_scheduler.thread_refused.peek() != 0 ||
         g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
         conservation_since_ns = -1;
         return;
@@ -139,6 +140,7 @@ void check_now_and_then() {
 
 void check_quiescent() {
     check_now_and_then();
+    if (g_scheduler.thread_refused.peek() != 0) return;  // the monitor will try again
     if (g_scheduler.idle_processor_count.peek() > 0)
         visit_queued([](Fiber* fiber) {
             fail("W3: fiber %llu is runnable, a processor idle and everybody asleep", id_of(fiber));
