@@ -19,7 +19,14 @@ long socket_option(int fd, int option, void* value, unsigned size) {
 int64_t timeout_of(int fd, int option) {
     timeval timeout{};
     if (socket_option(fd, option, &timeout, sizeof timeout) != 0) return 0;
-    return nanoseconds({timeout.tv_sec, timeout.tv_usec * 1000});
+    const timespec time{timeout.tv_sec, timeout.tv_usec * 1000};
+    return nanoseconds(&time);
+}
+
+// A vfork child runs in our memory: what it does to its descriptors is none of ours.
+bool is_this_process() {
+    if (current_fiber() != nullptr || !g_runtime_started) return true;
+    return host::raw_getpid() == static_cast<int>(main_fiber()->tid);
 }
 
 }  // namespace
@@ -115,21 +122,37 @@ int64_t socket_timeout(Descriptor* descriptor, int fd, uint8_t direction) {
 }
 
 void note_opened(long fd, DescriptorKind kind, bool made_here) {
-    if (fd < 0 || !g_runtime_started) return;
+    if (fd < 0 || !g_runtime_started || !is_this_process()) return;
     OptionalSection section;
     if (descriptor_of(static_cast<int>(fd)) != nullptr)
         descriptor_opened(static_cast<int>(fd), kind, made_here);
 }
 
 void note_shared(long fd) {
-    if (fd < 0 || !g_runtime_started) return;
+    if (fd < 0 || !g_runtime_started || !is_this_process()) return;
     descriptor_shared(static_cast<int>(fd));
 }
 
 void note_closing(int fd) {
-    if (descriptor_if_known(fd) == nullptr) return;
+    if (descriptor_if_known(fd) == nullptr || !is_this_process()) return;
     OptionalSection section;
     descriptor_closing(fd);
+}
+
+void note_closing_span(unsigned first, unsigned last) {
+    if (first > INT32_MAX || !is_this_process()) return;
+    const int end = descriptor_table_end();
+    for (int fd = static_cast<int>(first); fd < end && static_cast<unsigned>(fd) <= last; fd++)
+        note_closing(fd);
+}
+
+long next_hidden(unsigned first) {
+    if (first > INT32_MAX) return -1;
+    long lowest = next_runtime_descriptor(static_cast<int>(first));
+    const int end = descriptor_table_end();
+    for (int fd = static_cast<int>(first); fd < end && (lowest < 0 || fd < lowest); fd++)
+        if (is_private_descriptor(fd)) return fd;
+    return lowest;
 }
 
 short poll_now(int fd, short events) {

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <signal.h>
 
+#include "interpose/clocks.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/syscall.h"
 #include "scheduler/runtime.h"
@@ -43,18 +44,6 @@ inline bool is_private_descriptor(int fd) {
 // The program did not open it: for every call of the program the number is closed.
 inline bool is_hidden(int fd) { return is_runtime_descriptor(fd) || is_private_descriptor(fd); }
 
-// Absolute deadlines; both saturate.  The second one takes a valid timespec.
-inline int64_t deadline_after(int64_t relative_ns) {
-    const int64_t now = Platform::now_ns();
-    return relative_ns >= kNever - now ? kNever - 1 : now + relative_ns;
-}
-inline bool is_valid(const timespec& time) {
-    return time.tv_sec >= 0 && time.tv_nsec >= 0 && time.tv_nsec < 1000000000;
-}
-inline int64_t nanoseconds(const timespec& time) {
-    constexpr int64_t kMost = kNever / 1000000000 - 1;
-    return (time.tv_sec > kMost ? kMost : time.tv_sec) * 1000000000 + time.tv_nsec;
-}
 inline timespec to_timespec(int64_t ns) {
     return ns <= 0 ? timespec{} : timespec{ns / 1000000000, ns % 1000000000};
 }
@@ -132,6 +121,9 @@ int64_t socket_timeout(Descriptor* descriptor, int fd, uint8_t direction);
 void note_opened(long fd, DescriptorKind kind, bool made_here);
 void note_shared(long fd);
 void note_closing(int fd);
+void note_closing_span(unsigned first, unsigned last);  // inclusive
+// The lowest number from `first` on that is_hidden(); -1: none.
+long next_hidden(unsigned first);
 // poll(2) of one descriptor without waiting: revents, 0 when nothing.
 short poll_now(int fd, short events);
 

@@ -144,7 +144,7 @@ long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, soc
 
 long receive_message(Fiber* fiber, int fd, msghdr* message, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || (flags & kRawReceive) != 0)
+    if (descriptor == nullptr || message == nullptr || (flags & kRawReceive) != 0)
         return host::raw_syscall(SYS_recvmsg, fd, message, flags);
     Waiting waiting(fiber, fd, descriptor, kRead);
     if (__builtin_expect(waits_for_all(descriptor, fd, flags), 0)) {
@@ -218,7 +218,7 @@ long send_bytes(Fiber* fiber, int fd, const void* data, size_t size, int flags,
 
 long send_message(Fiber* fiber, int fd, const msghdr* message, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || (flags & MSG_DONTWAIT) != 0)
+    if (descriptor == nullptr || message == nullptr || (flags & MSG_DONTWAIT) != 0)
         return host::raw_syscall(SYS_sendmsg, fd, message, flags);
     if (__builtin_expect(has_no_edge(descriptor, fd, message->msg_name), 0)) {
         const long answer = host::raw_syscall(SYS_sendmsg, fd, message, flags | MSG_DONTWAIT);
@@ -243,7 +243,7 @@ namespace {
 long receive_many(Fiber* fiber, int fd, mmsghdr* messages, unsigned count, int flags,
                   const timespec* timeout) {
     // The kernel looks at the timeout after each message only (a bug that became the interface).
-    const int64_t deadline = timeout == nullptr ? kNever : deadline_after(nanoseconds(*timeout));
+    const int64_t deadline = timeout == nullptr ? kNever : deadline_after(nanoseconds(timeout));
     const bool waits_for_one = (flags & MSG_WAITFORONE) != 0;
     const int each = flags & ~MSG_WAITFORONE;
     unsigned done = 0;
@@ -314,13 +314,13 @@ int pf_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* 
         return static_cast<int>(
             result(host::raw_syscall(SYS_recvmmsg, fd, messages, count, flags, timeout)));
     shim::cancellation_point(fiber);
-    if (timeout != nullptr && !is_valid(*timeout)) return static_cast<int>(result(-EINVAL));
+    if (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0)) return static_cast<int>(result(-EINVAL));
     constexpr unsigned kMost = 1024;  // UIO_MAXIOV
     const int64_t start = Platform::now_ns();
     const long answer =
         receive_many(fiber, fd, messages, count > kMost ? kMost : count, flags, timeout);
     if (timeout != nullptr && answer > 0)
-        *timeout = to_timespec(nanoseconds(*timeout) - (Platform::now_ns() - start));
+        *timeout = to_timespec(nanoseconds(timeout) - (Platform::now_ns() - start));
     return static_cast<int>(result(answer));
 }
 

@@ -7,6 +7,7 @@
 #include "interpose/clocks.h"
 #include "interpose/hooks.h"
 #include "interpose/start.h"
+#include "scheduler/host/report.h"
 #include "scheduler/host/syscall.h"
 #include "shim/cancel.h"
 #include "shim/thread.h"
@@ -23,6 +24,15 @@ int join_until(pthread_t thread, void** result, clockid_t clock, const timespec*
     int64_t deadline_ns = kNever;
     if (deadline != nullptr) deadline_ns = interpose::monotonic_deadline(clock, deadline);
     return thread_join(fiber, result, deadline_ns, true);
+}
+
+void set_process_name(const char* name, size_t length) {
+    host::Line path;
+    path.add("/proc/self/task/%d/comm", host::raw_getpid());
+    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_WRONLY | O_CLOEXEC);
+    if (host::is_error(fd)) return;
+    host::raw_write(static_cast<int>(fd), name, length);
+    host::raw_close(static_cast<int>(fd));
 }
 
 }  // namespace
@@ -105,14 +115,14 @@ int pf_pthread_setname_np(pthread_t thread, const char* name) {
     const size_t length = strlen(name);
     if (length >= sizeof(Thread::name)) return ERANGE;
     memcpy(thread_of(fiber)->name, name, length + 1);
-    // The process is known by its main thread's name.
-    if (fiber == main_fiber()) return real(pthread_setname_np)(thread, name);
+    // The process is known by its first thread's name, whichever worker the main fiber is on.
+    if (fiber == main_fiber()) set_process_name(name, length);
     return 0;
 }
 
 int pf_pthread_getname_np(pthread_t thread, char* name, size_t size) {
     Fiber* fiber = fiber_of(thread);
-    if (fiber == nullptr || fiber == main_fiber()) return real(pthread_getname_np)(thread, name, size);
+    if (fiber == nullptr) return real(pthread_getname_np)(thread, name, size);
     const char* own = thread_of(fiber)->name;
     if (size < sizeof(Thread::name)) return ERANGE;
     memcpy(name, own, strlen(own) + 1);

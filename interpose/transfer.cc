@@ -6,7 +6,6 @@
 #include "interpose/transfer.h"
 
 #include <limits.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 
 #include "interpose/hooks.h"

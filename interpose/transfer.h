@@ -6,6 +6,7 @@
 // timeout or a handler ends it after some bytes.
 #pragma once
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 

@@ -56,6 +56,8 @@ Descriptor* descriptor_of(int fd) {
     return chunk == nullptr ? nullptr : &chunk[fd % kChunk];
 }
 
+int descriptor_table_end() { return (highest_chunk.load() + 1) * kChunk; }
+
 void descriptor_opened(int fd, DescriptorKind kind, bool made_here) {
     if (fd < 0) return;
     Descriptor* descriptor = descriptor_if_known(fd);
@@ -75,41 +77,45 @@ void descriptor_shared(int fd) {
     descriptor->made_here = false;
 }
 
-// The pollers are new and every waiter is another process's.
-void descriptors_after_fork() {
+namespace {
+
+template <class Visit>
+void for_each_descriptor(Visit&& visit) {
     Slot* chunks = table.load(std::memory_order_acquire);
     if (chunks == nullptr) return;
     for (int c = 0; c <= highest_chunk.load(); c++) {
         Descriptor* chunk = chunks[c].load(std::memory_order_relaxed);
-        if (chunk == nullptr) continue;
-        for (int i = 0; i < kChunk; i++) {
-            Descriptor& descriptor = chunk[i];
-            if (descriptor.tag.load() == 0 && descriptor.kind.load() == DescriptorKind::kUnknown &&
-                descriptor.poller == 0)
-                continue;  // never used: its page stays untouched
-            descriptor.lock.reset();
-            descriptor.poller = 0;
-            descriptor.waiters = nullptr;
-            descriptor.is_unpollable = false;
-            descriptor.is_shared = true;
-            descriptor.made_here = false;
-            descriptor.temporary_nonblock = 0;
-            descriptor.ready.store(0);
-        }
+        for (int i = 0; chunk != nullptr && i < kChunk; i++) visit(chunk[i], c * kChunk + i);
     }
 }
 
+}  // namespace
+
 void descriptors_all_shared() {
-    Slot* chunks = table.load(std::memory_order_acquire);
-    if (chunks == nullptr) return;
-    for (int c = 0; c <= highest_chunk.load(); c++) {
-        Descriptor* chunk = chunks[c].load(std::memory_order_relaxed);
-        if (chunk == nullptr) continue;
-        for (int i = 0; i < kChunk; i++) {
-            chunk[i].is_shared = true;
-            chunk[i].made_here = false;
-        }
-    }
+    for_each_descriptor([](Descriptor& descriptor, int) {
+        descriptor.is_shared = true;
+        descriptor.made_here = false;
+    });
+}
+
+void descriptors_after_fork() {
+    // The pollers are new and every waiter is another process's.
+    for_each_descriptor([](Descriptor& descriptor, int fd) {
+        if (descriptor.tag.load() == 0 && descriptor.kind.load() == DescriptorKind::kUnknown &&
+            descriptor.poller == 0)
+            return;  // never used: its page stays untouched
+        descriptor.lock.reset();
+        descriptor.tag.fetch_add(1);
+        descriptor.ready.store(0);
+        descriptor.poller = 0;
+        descriptor.waiters = nullptr;
+        descriptor.is_shared = true;
+        descriptor.made_here = descriptor.is_blocking = descriptor.is_unpollable = false;
+        descriptor.temporary_nonblock = 0;
+        descriptor.accept_turn.store(0);
+        // The calls that went on with it exist in the parent only.
+        if (descriptor.private_references.exchange(0) > 0) host::raw_close(fd);
+    });
 }
 
 }  // namespace pfiber

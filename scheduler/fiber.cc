@@ -138,6 +138,8 @@ const char* wait_reason_text(WaitReason reason) {
 }
 
 Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
+    constexpr size_t kMostBytes = size_t{1} << 46;  // the address space has 47 bits
+    if (stack_size > kMostBytes || guard_size > kMostBytes) return nullptr;
     const size_t guard = user_low != 0 ? kPage : round_up(guard_size, kPage);
     const size_t own_stack = user_low != 0 ? kPage : round_up(stack_size, kPage) + kSignalReserve;
     const size_t slot_size = round_up(guard + own_stack + top_bytes(), kPage);
@@ -168,6 +170,8 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;
+    fiber->cpu_ns = 0;
+    fiber->cpu_start_ns = -1;
     fiber->state.store(FiberState::kNew);
     host::identity_assign(fiber->tp, tid, fiber->stack_low, fiber->stack_top - fiber->stack_low,
                           guard_size);

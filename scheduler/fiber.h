@@ -102,6 +102,8 @@ struct Fiber {
     Fiber* all_next = nullptr;               // registry of live fibers
     Fiber* all_prev = nullptr;
     int last_processor = -1;
+    int64_t cpu_ns = 0;         // cpu_time.h
+    int64_t cpu_start_ns = -1;  // -1: does not run
     size_t alternate_stack_size = 0;
     int alternate_stack_flags = 0;
 

@@ -114,16 +114,21 @@ bool look_at_running(Processor* processor, int64_t now) {
     // The same fiber for a while: does its worker burn CPU time?
     const int tid = worker->tid.load(std::memory_order_relaxed);
     const int64_t cpu = host::thread_cpu_ns(tid);
-    const bool burns = cpu != seen.cpu_ns;
+    const int64_t burnt = seen.cpu_ns < 0 ? kLongestSleepNs : cpu - seen.cpu_ns;
     seen.cpu_ns = cpu;
     Fiber* fiber = worker->current;
-    if (!burns) return work_waits(processor) && retake_missed(processor, worker, fiber, tick);
-    if (age >= options().slice_ms * 1000000 && options().preempt == Preempt::kTgkill &&
-        !fiber->is_scheduler && work_waits(processor)) {
-        COUNT(preemptions_asked);
-        fiber->attention.fetch_or(kAttendPreempt);
-        kick(fiber);
-    }
+    if (fiber->is_scheduler || !work_waits(processor)) return false;
+    if (burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick)) return true;
+    if (age < options().slice_ms * 1000000) return false;
+    // The slice is over.  A hog's own CPU timer sees to it; one that sleeps shortly and often in
+    // calls that no hook sees uses too little CPU time for that.
+    const bool is_hog = burnt > kMissedAfterNs / 2;
+    const Preempt mode = options().preempt;
+    if (mode == Preempt::kOff || (is_hog && mode != Preempt::kTgkill)) return false;
+    if (retake_missed(processor, worker, fiber, tick)) return true;
+    COUNT(preemptions_asked);
+    fiber->attention.fetch_or(kAttendPreempt);
+    kick(fiber);
     return false;
 }
 

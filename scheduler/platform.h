@@ -28,17 +28,15 @@ struct LinuxPlatform {
     static int64_t now_ns() { return host::monotonic_ns(); }
 
     // Sleeps while `word` holds `expected`, until woken or `deadline_ns`.  Stray returns are legal.
-    static void futex_wait(const Atomic<uint32_t>& word, uint32_t expected,
+    // The kernel's result; -EINTR tells that a signal handler ran.
+    static long futex_wait(const Atomic<uint32_t>& word, uint32_t expected,
                            int64_t deadline_ns = kNever) {
         const auto* address = reinterpret_cast<const volatile uint32_t*>(&word);
-        if (deadline_ns == kNever) {
-            host::raw_futex_wait(address, expected, nullptr);
-            return;
-        }
+        if (deadline_ns == kNever) return host::raw_futex_wait(address, expected, nullptr);
         int64_t left = deadline_ns - now_ns();
-        if (left <= 0) return;
+        if (left <= 0) return 0;
         timespec relative{left / 1000000000, left % 1000000000};
-        host::raw_futex_wait(address, expected, &relative);
+        return host::raw_futex_wait(address, expected, &relative);
     }
 
     static void futex_wake(const Atomic<uint32_t>& word, int count) {

@@ -30,14 +30,24 @@ std::atomic<int> runtime_descriptor_count{0};
 std::atomic<int> lowest_runtime_descriptor{INT32_MAX};
 std::atomic<bool> reported_epoll_limit{false};
 
-// Out of the program's way: the number that its next open would get stays free.
+// Out of the program's way: above its limit where that may be raised for a moment, so that no number
+// which the program can have is taken, else as high as possible.
 int move_up(long fd) {
     if (host::is_error(fd)) return -1;
     rlimit limit{};
     host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     constexpr rlim_t kHighest = 1 << 16;  // the kernel's table grows with the highest number
-    const rlim_t top = limit.rlim_cur < kHighest ? limit.rlim_cur : kHighest;
+    constexpr rlim_t kRoom = 4096;
     long moved = -1;
+    if (limit.rlim_cur <= kHighest) {
+        rlimit raised{limit.rlim_cur + kRoom, limit.rlim_max};
+        if (raised.rlim_max < raised.rlim_cur) raised.rlim_max = raised.rlim_cur;
+        if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) == 0) {
+            moved = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, limit.rlim_cur);
+            host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
+        }
+    }
+    const rlim_t top = limit.rlim_cur < kHighest ? limit.rlim_cur : kHighest;
     for (rlim_t below = 64; below <= top && moved < 0; below *= 2)
         moved = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, top - below);
     if (moved < 0) return static_cast<int>(fd);
@@ -333,6 +343,16 @@ void break_sleeper() {
 
 bool pollers_start(int count) {
     poller_count = count;
+    // A program whose limit leaves it just what it needs keeps all of it.
+    rlimit limit{};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+    constexpr rlim_t kLeast = 64;
+    const rlimit raised{limit.rlim_cur + 1, limit.rlim_max > limit.rlim_cur ? limit.rlim_max
+                                                                           : limit.rlim_cur + 1};
+    if (limit.rlim_cur < kLeast) {
+        if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) != 0) return false;
+        host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
+    }
     break_fd = adopt(move_up(host::raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK)));
     if (break_fd < 0) return false;
     if (count > 1) {
@@ -365,6 +385,40 @@ bool is_runtime_descriptor(int fd) {
     for (int i = 0; i < count; i++)
         if (runtime_descriptors[i] == fd) return true;
     return false;
+}
+
+// Waiters inside the old number's instance stay with its file; a caller that has just read the old
+// number meets the program's file there and is told that it is no epoll instance.
+bool evade_runtime_descriptor(int fd) {
+    static Lock moving;
+    LockGuard guard(moving);
+    const int count = runtime_descriptor_count.load();
+    for (int i = 0; i < count; i++) {
+        if (runtime_descriptors[i] != fd) continue;
+        const long copy = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd);
+        const int moved = move_up(host::is_error(copy)
+                                      ? host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3)
+                                      : copy);
+        if (moved < 0) return false;
+        if (master_fd == fd) master_fd = moved;
+        if (break_fd == fd) break_fd = moved;
+        for (int p = 0; p < poller_count; p++)
+            if (g_scheduler.processors[p]->poller.epoll_fd == fd)
+                g_scheduler.processors[p]->poller.epoll_fd = moved;
+        if (moved < lowest_runtime_descriptor.load()) lowest_runtime_descriptor.store(moved);
+        runtime_descriptors[i] = moved;
+        return true;
+    }
+    return true;
+}
+
+int next_runtime_descriptor(int first) {
+    int lowest = -1;
+    const int count = runtime_descriptor_count.load(std::memory_order_relaxed);
+    for (int i = 0; i < count; i++)
+        if (runtime_descriptors[i] >= first && (lowest < 0 || runtime_descriptors[i] < lowest))
+            lowest = runtime_descriptors[i];
+    return lowest;
 }
 
 void descriptor_closing(int fd) {

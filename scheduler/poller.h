@@ -60,7 +60,7 @@ struct Descriptor {
     uint8_t socket_family = 0;    // AF_INET…; 0: not asked yet
     bool is_listener = false;     // it was seen listening
     bool is_blocking = false;     // O_NONBLOCK is clear; believed while made_here && !is_shared
-    Platform::Atomic<uint32_t> accept_turn{0};  // 1: a fiber stands between its poll and its accept
+    Platform::Atomic<uint32_t> accept_turn{0};  // a fiber stands between poll and accept
     bool has_timeouts = false;    // the two below are known
     int64_t receive_timeout_ns = 0;  // 0: none
     int64_t send_timeout_ns = 0;
@@ -111,6 +111,10 @@ void io_wake_next(Descriptor* descriptor, uint8_t direction);
 bool pollers_start(int count);
 void pollers_reset_after_fork();
 bool is_runtime_descriptor(int fd);
+// The program takes this number (dup2): the runtime goes elsewhere.  False: no number is left.
+bool evade_runtime_descriptor(int fd);
+int next_runtime_descriptor(int first);  // the lowest one from `first` on; -1: none
+int descriptor_table_end();              // no number from here on has a state
 
 // Looks at `processor`'s instance without waiting (unless another thread is inside) and returns the
 // fibers that became runnable, linked by queue_next.

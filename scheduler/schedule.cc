@@ -7,6 +7,7 @@
 #include "scheduler/scheduler.h"
 
 #include "scheduler/base/counters.h"
+#include "scheduler/cpu_time.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
 
@@ -24,6 +25,7 @@ void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after) {
     worker->current = to;
     to->worker = worker;
     Platform::chaos_point();
+    if (__builtin_expect(g_cpu_accounting, 0)) cpu_time_switch(worker, from, to);
     // The kernel's alternate stack is always the running fiber's: sigreturn on another worker then
     // restores the value that this worker has anyway.
     if (__builtin_expect(to->alternate_stack != worker->alternate_stack, 0) && !to->is_scheduler) {

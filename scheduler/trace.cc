@@ -52,7 +52,9 @@ void dump_one(Fiber* fiber, void* argument) {
 }  // namespace
 
 void schedtrace_line() {
-    static const int64_t start_ns = Platform::now_ns();
+    // Only the monitor traces.  No guarded static: those pull in a second unwinder (host/unwind.cc).
+    static int64_t start_ns = 0;
+    if (start_ns == 0) start_ns = Platform::now_ns();
     const Scheduler& scheduler = g_scheduler;
     host::Line line;
     line.add("SCHED %lldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d "

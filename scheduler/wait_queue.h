@@ -1,11 +1,9 @@
 // Waiting keyed by an address: the base of every synchronisation object and of private futexes.
 //
-// A table of buckets, each a lock and a FIFO of waiters.  Fibers park, foreign kernel threads sleep
-// on a futex; both can be woken by both.  Invariant Q3: the validation runs under the bucket's lock,
-// and a waker that changed the word before it takes the lock either is seen by the validation or
-// sees the waiter.  A waiter is unlinked before it is claimed; its node is its own from then on.
+// Fibers park, foreign kernel threads (and every thread before the start) sleep on a futex of their
+// own; both can be woken by both.  The queues themselves are in wait_bucket.h; the validation runs
+// under the bucket's lock (Q3), whoever unlinks a waiter settles the object's counts for it (Q4).
 // Wakers touch nothing of the object but its address.
-// Go: semaRoot; WebKit: ParkingLot.
 #pragma once
 
 #include <cstdint>
@@ -17,33 +15,73 @@ namespace pfiber {
 constexpr uint32_t kAnyBits = 0xffffffff;
 
 struct WaitResult {
-    bool validated = true;     // false: the validation failed, nothing was waited for
+    bool validated = true;  // false: the validation failed, nothing was waited for
+    bool handed = false;    // the waker gave the object itself (release_address)
     Wake outcome = Wake::kReady;
-    int64_t waited_ns = 0;     // for starvation rules; 0 when not measured
 };
 
 using Validate = bool (*)(const void* address, void* argument);
 
-// Waits until wake_address() picks the caller, `deadline_ns`, or an interruption.  `validate` is
-// called with the bucket locked; false means "do not wait".  `after_enqueue` (may be null) is called
-// once the caller is on the queue and the bucket is unlocked, before it sleeps: a condition variable
-// unlocks its mutex there.  `bits` restrict which wakers match.
-// On a fiber: in the runtime.  On a foreign thread or before the start: sleeps in the kernel.
-WaitResult wait_on_address(const void* address, Validate validate, void* argument,
-                           void (*after_enqueue)(void*), int64_t deadline_ns, WaitReason reason,
-                           uint32_t bits = kAnyBits);
+struct WaitRequest {
+    const void* address = nullptr;
+    // With the bucket locked; false means "do not wait".  May change the object.
+    Validate validate = nullptr;
+    void* argument = nullptr;
+    // Once the caller is on the queue and the bucket is unlocked, before it sleeps: a condition
+    // variable unlocks its mutex there.
+    void (*after_enqueue)(void* argument) = nullptr;
+    // With the bucket locked, when the caller leaves the queue by itself (deadline, interruption).
+    void (*on_leave)(void* argument) = nullptr;
+    int64_t deadline_ns = kNever;
+    WaitReason reason = WaitReason::kFutex;
+    uint32_t bits = kAnyBits;  // which wakers match
+    int64_t since_ns = 0;      // when the wait as a whole began (fairness); 0: now
+    bool at_front = false;     // it waited before and lost
+    bool release_others = false;  // a failed validation wakes everybody else, in one step with it
+    bool* was_unlinked = nullptr;  // told whether a waker took the caller off, however it woke up
+};
 
-// Wakes up to `count` waiters in FIFO order whose bits match; returns how many.  `on_wake` (may be
-// null) runs for each under the bucket's lock before it can run on: counts in the object are settled
-// there.  The first woken fiber goes to the next slot.
+// Waits until a waker picks the caller, the deadline, or an interruption.  On a fiber: in the
+// runtime.  On a foreign thread or before the start: sleeps in the kernel; kSignal means that a
+// handler ran.
+WaitResult wait_on_address(const WaitRequest& request);
+
+inline WaitResult wait_on_address(const void* address, Validate validate, void* argument,
+                                  void (*after_enqueue)(void*), int64_t deadline_ns,
+                                  WaitReason reason, uint32_t bits = kAnyBits) {
+    WaitRequest request;
+    request.address = address;
+    request.validate = validate;
+    request.argument = argument;
+    request.after_enqueue = after_enqueue;
+    request.deadline_ns = deadline_ns;
+    request.reason = reason;
+    request.bits = bits;
+    return wait_on_address(request);
+}
+
+// Wakes up to `count` waiters in FIFO order whose bits match; returns how many.  `settle` (may be
+// null) runs for each one that is taken off the queue, under the bucket's lock, before it can run
+// on.  The first woken fiber goes to the next slot.  Any thread; in a program's signal handler too.
 int wake_address(const void* address, int count, uint32_t bits = kAnyBits,
-                 void (*on_wake)(void*) = nullptr, void* argument = nullptr);
+                 void (*settle)(void*) = nullptr, void* argument = nullptr);
+
+// Unlocking a contended object.  When the oldest waiter has waited longer than a millisecond, it gets
+// the object as it is (WaitResult::handed); else `release(argument)`, a full barrier, frees the
+// object and the oldest waiter is woken to compete for it.
+void release_address(const void* address, void (*release)(void*), void* argument);
 
 // Wakes up to `wake_count`, moves up to `move_count` others to `target`.  With `validate`, returns -1
 // and does nothing when it fails under the lock.  Else the number woken, plus moved in *moved.
 int requeue_address(const void* address, int wake_count, const void* target, int move_count,
                     Validate validate, void* argument, int* moved);
 
+// True when a lock's holder may be running right now and the caller keeps nobody from running by
+// turning round a few times (Go: sync_runtime_canSpin).
+bool spinning_may_help(const Fiber* fiber);
+
+// In a fork child, the only thread: every waiter is another process's.
 void wait_queues_reset_after_fork();
+uint32_t wait_queues_fork_generation();
 
 }  // namespace pfiber

@@ -1,21 +1,29 @@
 // See mask.h.
 #include "shim/mask.h"
 
-#include "scheduler/host/syscall.h"
+#include <pthread.h>
+
+#include "shim/cancel.h"
+#include "shim/interrupt.h"
+#include "shim/signal.h"
+#include "shim/thread.h"
 
 namespace pfiber::shim {
 
-MaskGuard::MaskGuard(const sigset_t* mask) : is_set(mask != nullptr) {
-    if (is_set)
-        host::raw_sigprocmask(SIG_SETMASK, reinterpret_cast<const uint64_t*>(mask), &old);
+MaskGuard::MaskGuard(Fiber* who, const sigset_t* mask) : fiber(mask == nullptr ? nullptr : who) {
+    if (fiber == nullptr) return;
+    old = thread_of(fiber)->mask;
+    set_thread_mask(fiber, mask_of(mask));
 }
 
-MaskGuard::~MaskGuard() {
-    if (is_set) host::raw_sigprocmask(SIG_SETMASK, &old, nullptr);
+MaskGuard::~MaskGuard() noexcept(false) {
+    if (fiber != nullptr) set_thread_mask(fiber, old);
 }
 
-NoCancel::NoCancel(Fiber* who) : fiber(who) {}
+NoCancel::NoCancel(Fiber* who) : fiber(who) {
+    set_cancel_state(fiber, PTHREAD_CANCEL_DISABLE, &old);
+}
 
-NoCancel::~NoCancel() {}
+NoCancel::~NoCancel() noexcept(false) { set_cancel_state(fiber, old, nullptr); }
 
 }  // namespace pfiber::shim

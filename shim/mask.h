@@ -8,21 +8,21 @@
 namespace pfiber::shim {
 
 // Installs `mask` (null: leaves everything as it is) for its scope, as ppoll(2) does.  Signals that
-// it lets through are delivered at the next leave of the runtime.
+// it lets through are delivered at the next leave of the runtime, at the latest by its constructor.
 struct MaskGuard {
-    explicit MaskGuard(const sigset_t* mask);
-    ~MaskGuard();
+    MaskGuard(Fiber* fiber, const sigset_t* mask);
+    ~MaskGuard() noexcept(false);
     MaskGuard(const MaskGuard&) = delete;
     MaskGuard& operator=(const MaskGuard&) = delete;
 
-    bool is_set;
+    Fiber* fiber;
     uint64_t old = 0;
 };
 
 // Requests for cancellation stay pending in its scope.
 struct NoCancel {
     explicit NoCancel(Fiber* fiber);
-    ~NoCancel();
+    ~NoCancel() noexcept(false);
     NoCancel(const NoCancel&) = delete;
     NoCancel& operator=(const NoCancel&) = delete;
 

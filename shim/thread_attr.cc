@@ -2,6 +2,7 @@
 #include "shim/thread_attr.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -47,6 +48,16 @@ int read_attributes(const pthread_attr_t* attributes, ThreadAttributes* out) {
     if ((overlay.flags & kFlagStackAddress) != 0) {
         out->stack_address = reinterpret_cast<uintptr_t>(overlay.stack_end) - overlay.stack_size;
         out->guard_size = 0;
+    }
+    if (!is_default && overlay.extension != nullptr) {
+        // A processor set without a usable processor is refused, as the kernel would.
+        cpu_set_t wanted, whole;
+        CPU_ZERO(&whole);
+        host::raw_syscall(SYS_sched_getaffinity, host::raw_getpid(), sizeof whole, &whole);
+        if (pthread_attr_getaffinity_np(attributes, sizeof wanted, &wanted) == 0) {
+            CPU_AND(&wanted, &wanted, &whole);
+            if (CPU_COUNT(&wanted) == 0) return pthread_attr_destroy(&defaults), EINVAL;
+        }
     }
     sigset_t mask;
     if (!is_default && pthread_attr_getsigmask_np(attributes, &mask) == 0) {

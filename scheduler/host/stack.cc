@@ -69,7 +69,8 @@ bool stack_slot_map(size_t size, size_t guard, StackSlot* slot) {
     acquire();
     SlabClass* slab = class_of(size);
     uintptr_t base = 0;
-    if (slab != nullptr && slab->next == slab->end) {
+    constexpr size_t kMostSlab = size_t{1} << 36;
+    if (slab != nullptr && slab->next == slab->end && size <= kMostSlab / kSlabSlots) {
         const long mapped = map(size * kSlabSlots);
         if (!is_error(mapped)) {
             slab->next = static_cast<uintptr_t>(mapped);

@@ -1,0 +1,508 @@
+// poll, select and their signal-mask forms.
+//
+// M1: the ready bits are taken back before the kernel is asked, so that an event that comes after its
+// answer is seen by the wait.  When the answer is "something", the bits taken are put back: other
+// fibers may rely on them.  None of these calls is ever resumed by SA_RESTART.
+#include <poll.h>
+#include <sys/mman.h>
+
+#include <new>
+
+#include "interpose/hooks.h"
+#include "interpose/io.h"
+#include "shim/mask.h"
+
+namespace pfiber::interpose {
+
+namespace {
+
+// Memory for one call: small ones on the stack.
+template <class T, int kSmall>
+class Scratch {
+  public:
+    explicit Scratch(size_t count) : bytes_(count * sizeof(T)) {
+        if (count <= kSmall) return;
+        const long memory = host::raw_mmap(nullptr, bytes_, PROT_READ | PROT_WRITE,
+                                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        items_ = host::is_error(memory) ? nullptr : reinterpret_cast<T*>(memory);
+        is_mapped_ = items_ != nullptr;
+    }
+    ~Scratch() {
+        if (is_mapped_) host::raw_munmap(items_, bytes_);
+    }
+    Scratch(const Scratch&) = delete;
+    Scratch& operator=(const Scratch&) = delete;
+
+    T* items() { return items_; }
+
+  private:
+    size_t bytes_;
+    T small_[kSmall];
+    T* items_ = small_;
+    bool is_mapped_ = false;
+};
+
+uint8_t directions_of(short events) {
+    uint8_t directions = kPriority;  // errors and hang-ups are reported unasked
+    if ((events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP)) != 0) directions |= kRead;
+    if ((events & (POLLOUT | POLLWRNORM | POLLWRBAND)) != 0) directions |= kWrite;
+    return directions;
+}
+
+// The descriptors of one call.  Entries of the program that it cannot wait for have fd -1.
+class Watch {
+  public:
+    Watch(Fiber* fiber, IoWaiter* waiters, uint8_t* had)
+        : fiber_(fiber), waiters_(waiters), had_(had) {}
+    ~Watch() {
+        if (!has_private_) return;
+        RuntimeSection::enter(fiber_);
+        for (int i = 0; i < count_; i++)
+            if (is_private_descriptor(waiters_[i].fd)) io_release_private(waiters_[i].fd);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        fiber_->depth--;
+    }
+    Watch(const Watch&) = delete;
+    Watch& operator=(const Watch&) = delete;
+
+    void add(int fd, uint8_t directions) {
+        IoWaiter& waiter = waiters_[count_++];
+        new (&waiter) IoWaiter;
+        waiter.fd = fd;
+        waiter.directions = directions;
+    }
+    // In the runtime.  False when nothing was taken back: an answer of before still holds.
+    bool clear() {
+        bool took = false;
+        for (int i = 0; i < count_; i++) {
+            Descriptor* descriptor = descriptor_if_known(waiters_[i].fd);
+            had_[i] = 0;
+            if (descriptor == nullptr) continue;
+            const auto seen = static_cast<uint8_t>(
+                descriptor->ready.load(std::memory_order_acquire) & waiters_[i].directions);
+            if (seen == 0) continue;
+            had_[i] = seen;
+            took = true;
+            descriptor->ready.fetch_and(static_cast<uint8_t>(~seen));
+        }
+        return took;
+    }
+    void restore() {
+        for (int i = 0; i < count_; i++)
+            if (had_[i] != 0)
+                io_restore_ready(descriptor_if_known(waiters_[i].fd), had_[i]);
+    }
+    // In the runtime.  Numbers that were closed meanwhile are replaced by their private duplicates.
+    template <class Moved>
+    Step wait(int64_t deadline_ns, Moved&& moved) {
+        bool is_unpollable = false;
+        for (int i = 0; i < count_; i++) had_[i] = 0;
+        const Wake outcome = wait_once(deadline_ns, &is_unpollable, moved);
+        if (is_unpollable) return Step::kUnpollable;
+        switch (outcome) {
+            case Wake::kTimeout:
+                return Step::kTimedOut;
+            case Wake::kSignal:
+            case Wake::kCancel:
+                return Step::kInterrupted;
+            default:
+                return Step::kRetry;
+        }
+    }
+
+  private:
+    template <class Moved>
+    Wake wait_once(int64_t deadline_ns, bool* is_unpollable, Moved&& moved) {
+        const Wake outcome = io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll,
+                                     is_unpollable);
+        if (outcome != Wake::kClosed) return outcome;
+        for (int i = 0; i < count_; i++) {
+            if (!is_private_descriptor(waiters_[i].fd)) continue;
+            has_private_ = true;
+            moved(i, waiters_[i].fd);
+        }
+        return outcome;
+    }
+
+    Fiber* fiber_;
+    IoWaiter* waiters_;
+    uint8_t* had_;
+    int count_ = 0;
+    bool has_private_ = false;
+};
+
+// The loop of every form, after a first look that found nothing.  look() asks the kernel without
+// waiting; moved(i, fd) tells that entry i is to be asked at another number from now on; region() is
+// the whole call in a region, for what epoll refuses.
+template <class Look, class Moved, class InRegion>
+long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t deadline_ns,
+                Look&& look, Moved&& moved, InRegion&& region) {
+    bool looked = true;
+    for (;;) {
+        RuntimeSection::enter(fiber);
+        const bool took = watch.clear();
+        const long answer = looked && !took ? 0 : look();
+        looked = false;
+        Step step = Step::kRetry;
+        if (answer != 0)
+            watch.restore();
+        else
+            step = watch.wait(deadline_ns, moved);
+        RuntimeSection::leave(fiber);
+        if (answer != 0) return answer;
+        switch (step) {
+            case Step::kTimedOut:
+                return look();
+            case Step::kInterrupted:
+                shim::cancellation_point(fiber);
+                if (shim::interrupted_since(fiber, mark, false)) return -EINTR;
+                break;
+            case Step::kUnpollable:
+                return region();
+            default:
+                break;
+        }
+    }
+}
+
+// A region of at most the time left; null: no limit.
+const timespec* time_left(int64_t deadline_ns, timespec* left) {
+    if (deadline_ns == kNever) return nullptr;
+    *left = to_timespec(deadline_ns - Platform::now_ns());
+    return left;
+}
+
+constexpr int kSmallCount = 24;
+constexpr unsigned long kMostDescriptors = 1 << 20;
+
+// ---- poll
+
+long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    // The kernel checks the array before it is read here.
+    const long first = host::raw_syscall(SYS_poll, fds, count, 0);
+    if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
+    Scratch<IoWaiter, kSmallCount> waiters(count);
+    Scratch<uint8_t, kSmallCount> had(count);
+    Scratch<pollfd, kSmallCount> copies(count);
+    Scratch<unsigned, kSmallCount> places(count);
+    if (waiters.items() == nullptr || had.items() == nullptr || copies.items() == nullptr ||
+        places.items() == nullptr)
+        return -ENOMEM;
+    Watch watch(fiber, waiters.items(), had.items());
+    pollfd* asked = fds;
+    unsigned watched = 0;
+    for (unsigned i = 0; i < count; i++) {
+        if (fds[i].fd < 0) continue;
+        watch.add(fds[i].fd, directions_of(fds[i].events));
+        places.items()[watched++] = i;
+    }
+    const long answer = watch_loop(
+        fiber, watch, mark, deadline_ns,
+        [&] { return host::raw_syscall(SYS_poll, asked, count, 0); },
+        [&](int i, int fd) {
+            if (asked == fds) {
+                asked = copies.items();
+                for (unsigned k = 0; k < count; k++) asked[k] = fds[k];
+            }
+            asked[places.items()[i]].fd = fd;
+        },
+        [&] {
+            timespec left;
+            return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked, count,
+                                 time_left(deadline_ns, &left), nullptr, 8);
+        });
+    if (asked != fds && answer >= 0)
+        for (unsigned k = 0; k < count; k++) fds[k].revents = asked[k].revents;
+    return answer;
+}
+
+// ---- select: the same question to poll
+
+using Word = unsigned long;
+
+constexpr short kAskRead = POLLRDNORM | POLLRDBAND | POLLIN;
+constexpr short kAskWrite = POLLWRBAND | POLLWRNORM | POLLOUT;
+
+// What select(2) counts as an answer, in the order read, write, exceptional.
+bool is_answer(int set, short revents) {
+    constexpr short kAnswers[3] = {kAskRead | POLLHUP | POLLERR, kAskWrite | POLLERR, POLLPRI};
+    return (revents & kAnswers[set]) != 0;
+}
+short question(int set) {
+    constexpr short kQuestions[3] = {kAskRead, kAskWrite, POLLPRI};
+    return kQuestions[set];
+}
+
+bool has_bit(const fd_set* set, size_t word, Word bit) {
+    return set != nullptr && (reinterpret_cast<const Word*>(set)[word] & bit) != 0;
+}
+
+// Bits of all three sets in one word, none from number `count` on.
+Word any_bits(fd_set* const sets[3], size_t word, int count) {
+    Word any = 0;
+    for (int k = 0; k < 3; k++)
+        if (sets[k] != nullptr) any |= reinterpret_cast<const Word*>(sets[k])[word];
+    const size_t numbers = static_cast<size_t>(count) - word * 64;
+    return numbers < 64 ? any & ((Word{1} << numbers) - 1) : any;
+}
+
+// Writes the answer into the program's sets; returns the number of bits.
+long store_answer(fd_set* const sets[3], size_t words, int count, const pollfd* asked) {
+    long bits = 0;
+    for (size_t w = 0; w < words; w++) {
+        Word out[3] = {};
+        for (Word any = any_bits(sets, w, count); any != 0; any &= any - 1) {
+            const Word bit = any & ~(any - 1);
+            for (int k = 0; k < 3; k++) {
+                if (!has_bit(sets[k], w, bit) || !is_answer(k, asked->revents)) continue;
+                out[k] |= bit;
+                bits++;
+            }
+            asked++;
+        }
+        for (int k = 0; k < 3; k++)
+            if (sets[k] != nullptr) reinterpret_cast<Word*>(sets[k])[w] = out[k];
+    }
+    return bits;
+}
+
+long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns) {
+    if (count < 0) return -EINVAL;
+    if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    const size_t words = (static_cast<size_t>(count) + 63) / 64;
+    unsigned total = 0;
+    for (size_t w = 0; w < words; w++)
+        total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
+    Scratch<IoWaiter, kSmallCount> waiters(total);
+    Scratch<uint8_t, kSmallCount> had(total);
+    Scratch<pollfd, kSmallCount> asked(total);
+    if (waiters.items() == nullptr || had.items() == nullptr || asked.items() == nullptr)
+        return -ENOMEM;
+    Watch watch(fiber, waiters.items(), had.items());
+    unsigned at = 0;
+    for (size_t w = 0; w < words; w++) {
+        for (Word any = any_bits(sets, w, count); any != 0; any &= any - 1) {
+            const Word bit = any & ~(any - 1);
+            pollfd& entry = asked.items()[at++];
+            entry = {static_cast<int>(w * 64) + __builtin_ctzl(bit), 0, 0};
+            for (int k = 0; k < 3; k++)
+                if (has_bit(sets[k], w, bit)) entry.events |= question(k);
+            watch.add(entry.fd, directions_of(entry.events));
+        }
+    }
+    // poll reports errors and hang-ups unasked; select does not count them for every set.
+    const auto look = [&]() -> long {
+        const long answer = host::raw_syscall(SYS_poll, asked.items(), total, 0);
+        if (answer <= 0) return answer;
+        bool is_any = false;
+        for (unsigned i = 0; i < total; i++) {
+            const pollfd& entry = asked.items()[i];
+            if ((entry.revents & POLLNVAL) != 0) return -EBADF;
+            for (int k = 0; k < 3; k++)
+                if ((entry.events & question(k)) != 0 && is_answer(k, entry.revents)) is_any = true;
+        }
+        return is_any ? answer : 0;
+    };
+    long answer = look();
+    if (answer == 0 && deadline_ns != 0)
+        answer = watch_loop(
+            fiber, watch, mark, deadline_ns, look,
+            [&](int i, int fd) { asked.items()[i].fd = fd; },
+            [&] {
+                timespec left;
+                return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
+                                     time_left(deadline_ns, &left), nullptr, 8);
+            });
+    if (answer < 0) return answer;
+    return store_answer(sets, words, count, asked.items());
+}
+
+// ---- epoll
+
+// An epoll instance of the program, itself registered in ours: one outer event for each inner one,
+// also when an earlier one was not collected; parked on only after it had nothing.
+long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadline_ns) {
+    if (is_hidden(fd)) return -EBADF;
+    const long first = host::raw_syscall(SYS_epoll_pwait, fd, events, most, 0, nullptr, 8);
+    if (first != 0 || deadline_ns == 0) return first;
+    Descriptor* descriptor = descriptor_of(fd);
+    if (descriptor == nullptr) return -ENOMEM;
+    Waiting waiting(fiber, fd, descriptor, kRead);
+    waiting.never_nonblocking();
+    waiting.set_deadline(deadline_ns);
+    for (;;) {
+        RuntimeSection::enter(fiber);
+        const bool had = waiting.clear();
+        const long answer =
+            host::raw_syscall(SYS_epoll_pwait, waiting.fd, events, most, 0, nullptr, 8);
+        Step step = Step::kRetry;
+        if (answer != 0)
+            waiting.restore(had);
+        else
+            step = waiting.wait(WaitReason::kPoll);
+        RuntimeSection::leave(fiber);
+        if (answer != 0) return answer;
+        switch (step) {
+            case Step::kTimedOut:
+                return host::raw_syscall(SYS_epoll_pwait, waiting.fd, events, most, 0, nullptr, 8);
+            case Step::kInterrupted:
+                if (waiting.interrupted(Restart::kNo)) return -EINTR;
+                break;
+            case Step::kUnpollable: {
+                timespec left;
+                return blocking_call(fiber, Restart::kNo, SYS_epoll_pwait2, waiting.fd, events,
+                                     most, time_left(deadline_ns, &left), nullptr, 8);
+            }
+            default:
+                break;
+        }
+    }
+}
+
+int64_t deadline_of_ms(int timeout) {
+    if (timeout < 0) return kNever;
+    return timeout == 0 ? 0 : deadline_after(timeout * int64_t{1000000});
+}
+// A checked relative time; null waits for ever.
+int64_t deadline_of(const timespec* timeout) {
+    if (timeout == nullptr) return kNever;
+    const int64_t ns = nanoseconds(timeout);
+    return ns <= 0 ? 0 : deadline_after(ns);
+}
+bool is_bad(const timespec* timeout) {
+    return timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0);
+}
+
+}  // namespace
+
+}  // namespace pfiber::interpose
+
+extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
+
+using namespace pfiber;
+using namespace pfiber::interpose;
+
+extern "C" {
+
+int pf_poll(pollfd* fds, nfds_t count, int timeout) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr)
+        return static_cast<int>(result(host::raw_syscall(SYS_poll, fds, count, timeout)));
+    shim::cancellation_point(fiber);
+    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout))));
+}
+
+int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) {
+        timespec copy{};  // the kernel writes the time left
+        if (timeout != nullptr) copy = *timeout;
+        return static_cast<int>(result(host::raw_syscall(
+            SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
+    }
+    shim::cancellation_point(fiber);
+    if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    const shim::MaskGuard guard(fiber, mask);
+    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
+        return static_cast<int>(result(-EINTR));
+    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of(timeout))));
+}
+
+int pf___poll_chk(pollfd* fds, nfds_t count, int timeout, size_t room) {
+    if (room / sizeof *fds < count) __chk_fail();
+    return pf_poll(fds, count, timeout);
+}
+
+int pf___ppoll_chk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask,
+                   size_t room) {
+    if (room / sizeof *fds < count) __chk_fail();
+    return pf_ppoll(fds, count, timeout, mask);
+}
+
+int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const timespec* timeout,
+               const sigset_t* mask) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) {
+        timespec copy{};
+        if (timeout != nullptr) copy = *timeout;
+        const struct {
+            const sigset_t* mask;
+            size_t size;
+        } with_size{mask, 8};
+        return static_cast<int>(
+            result(host::raw_syscall(SYS_pselect6, count, read, write, except,
+                                     timeout != nullptr ? &copy : nullptr, &with_size)));
+    }
+    shim::cancellation_point(fiber);
+    if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    const shim::MaskGuard guard(fiber, mask);
+    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
+        return static_cast<int>(result(-EINTR));
+    fd_set* const sets[3] = {read, write, except};
+    return static_cast<int>(result(select_on(fiber, count, sets, deadline_of(timeout))));
+}
+
+// Linux writes the time left, also when a signal ends the wait.
+int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* timeout) {
+    Fiber* fiber = calling_fiber();
+    timespec left{};
+    if (timeout != nullptr) {
+        if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
+            return static_cast<int>(result(-EINVAL));
+        constexpr int64_t kSecond = 1000000;
+        left = {timeout->tv_sec, (timeout->tv_usec % kSecond) * 1000};
+        if (__builtin_add_overflow(left.tv_sec, timeout->tv_usec / kSecond, &left.tv_sec))
+            left = {INT64_MAX, 999999999};
+    }
+    long answer = 0;
+    if (fiber == nullptr) {
+        answer = host::raw_syscall(SYS_pselect6, count, read, write, except,
+                                   timeout != nullptr ? &left : nullptr, nullptr);
+    } else {
+        shim::cancellation_point(fiber);
+        fd_set* const sets[3] = {read, write, except};
+        const int64_t deadline = deadline_of(timeout != nullptr ? &left : nullptr);
+        answer = select_on(fiber, count, sets, deadline);
+        if (timeout != nullptr) left = to_timespec(deadline - Platform::now_ns());
+    }
+    if (timeout != nullptr) *timeout = {left.tv_sec, left.tv_nsec / 1000};
+    return static_cast<int>(result(answer));
+}
+
+int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sigset_t* mask) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr)
+        return static_cast<int>(
+            result(host::raw_syscall(SYS_epoll_pwait, fd, events, most, timeout, mask, 8)));
+    shim::cancellation_point(fiber);
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    const shim::MaskGuard guard(fiber, mask);
+    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
+        return static_cast<int>(result(-EINTR));
+    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout))));
+}
+
+int pf_epoll_wait(int fd, epoll_event* events, int most, int timeout) {
+    return pf_epoll_pwait(fd, events, most, timeout, nullptr);
+}
+
+int pf_epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeout,
+                    const sigset_t* mask) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr)
+        return static_cast<int>(
+            result(host::raw_syscall(SYS_epoll_pwait2, fd, events, most, timeout, mask, 8)));
+    shim::cancellation_point(fiber);
+    if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    const shim::MaskGuard guard(fiber, mask);
+    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
+        return static_cast<int>(result(-EINTR));
+    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of(timeout))));
+}
+
+}  // extern "C"

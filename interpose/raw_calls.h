@@ -1,0 +1,10 @@
+// System calls that programs make by number through syscall(2).
+#pragma once
+
+namespace pfiber::interpose {
+
+// Serves call `number` with its six arguments as the hook of that name does; *answer is in the
+// kernel's form.  False: it is none that waits, makes or closes descriptors.
+bool serve_raw_call(long number, const long* arguments, long* answer);
+
+}  // namespace pfiber::interpose

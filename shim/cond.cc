@@ -1,0 +1,122 @@
+// Condition variables: a waiter count for signallers that find nobody, and the wait queue.
+//
+// The count is raised under the bucket's lock before the mutex is released, and lowered under that
+// lock by whoever takes the waiter off the queue: so a woken waiter touches the object no more, and
+// it may be destroyed right after a broadcast.  A waiter that was signalled returns normally even if
+// a cancellation is pending; one that was not has consumed no signal.
+#include "shim/cond.h"
+
+#include <errno.h>
+
+#include "scheduler/wait_queue.h"
+#include "shim/interrupt.h"
+#include "shim/libc_sync.h"
+
+namespace pfiber::shim {
+
+namespace {
+
+struct Waiting {
+    Cond* cond;
+    Mutex* mutex;
+};
+
+bool join_queue(const void*, void* argument) {
+    static_cast<Waiting*>(argument)->cond->waiters.fetch_add(Cond::kOneWaiter,
+                                                             std::memory_order_seq_cst);
+    return true;
+}
+
+void leave_queue(void* argument) {
+    static_cast<Waiting*>(argument)->cond->waiters.fetch_sub(Cond::kOneWaiter,
+                                                             std::memory_order_relaxed);
+}
+
+void settle(void* cond) {
+    static_cast<Cond*>(cond)->waiters.fetch_sub(Cond::kOneWaiter, std::memory_order_relaxed);
+}
+
+void release_mutex(void* argument) {
+    mutex_unlock_for_wait(static_cast<Waiting*>(argument)->mutex);
+}
+
+bool is_shared(const Cond* cond) {
+    return (cond->waiters.load(std::memory_order_relaxed) & Cond::kShared) != 0;
+}
+
+// libc will release the mutex, perhaps in another process's favour.
+int wait_shared(Cond* cond, Mutex* mutex, TimeLimit limit) {
+    const LibcSync& libc = libc_sync();
+    auto* cond_object = reinterpret_cast<pthread_cond_t*>(cond);
+    auto* mutex_object = reinterpret_cast<pthread_mutex_t*>(mutex);
+    if ((mutex->kind & Mutex::kShared) == 0) mutex_wait_in_kernel(mutex);
+    BlockingRegion region;
+    return limit.time == nullptr ? libc.pthread_cond_wait(cond_object, mutex_object)
+                                 : libc.pthread_cond_clockwait(cond_object, mutex_object,
+                                                               limit.clock, limit.time);
+}
+
+bool may_release(const Mutex* mutex) {
+    const int type = mutex->kind & Mutex::kTypeMask;
+    const bool checks = type == Mutex::kRecursive || type == Mutex::kErrorcheck ||
+                        (mutex->kind & (Mutex::kInherit | Mutex::kRobust)) != 0;
+    if (!checks || (mutex->kind & Mutex::kShared) != 0) return true;
+    if ((mutex->kind & Mutex::kRobust) != 0)
+        return (mutex->word.load(std::memory_order_relaxed) & Mutex::kTid) == self_tid();
+    return mutex->owner.load(std::memory_order_relaxed) == self_tid();
+}
+
+int wake(Cond* cond, int count, int (*shared)(pthread_cond_t*)) {
+    const uint32_t waiters = cond->waiters.load(std::memory_order_seq_cst);
+    if ((waiters & Cond::kShared) != 0) return shared(reinterpret_cast<pthread_cond_t*>(cond));
+    if (waiters >= Cond::kOneWaiter) wake_address(cond, count, kAnyBits, settle, cond);
+    return 0;
+}
+
+}  // namespace
+
+int cond_wait(Cond* cond, Mutex* mutex, TimeLimit limit) {
+    if (!limit.has_valid_time()) return EINVAL;
+    Fiber* fiber = current_fiber();
+    if (is_shared(cond)) return wait_shared(cond, mutex, limit);
+    if (fiber != nullptr)
+        cancellation_point(fiber);
+    else
+        libc_sync().pthread_testcancel();
+    if (!may_release(mutex)) return EPERM;
+
+    Waiting waiting{cond, mutex};
+    const Deadline deadline = limit.deadline();
+    WaitRequest request;
+    request.address = cond;
+    request.validate = join_queue;
+    request.argument = &waiting;
+    request.after_enqueue = release_mutex;
+    request.on_leave = leave_queue;
+    request.reason = WaitReason::kCond;
+    request.deadline_ns = deadline.monotonic_ns();
+    WaitResult result;
+    {
+        OptionalSection section;
+        result = wait_on_address(request);
+    }
+    const int locked = mutex_lock_after_wait(mutex);
+    if (result.outcome == Wake::kCancel && fiber != nullptr) cancellation_point(fiber);
+    if (locked != 0) return locked;  // EOWNERDEAD, ENOTRECOVERABLE
+    // A clock that was set back while we slept: a spurious wake-up, the caller looks again.
+    return result.outcome == Wake::kTimeout && deadline.has_passed() ? ETIMEDOUT : 0;
+}
+
+int cond_signal(Cond* cond) { return wake(cond, 1, libc_sync().pthread_cond_signal); }
+
+int cond_broadcast(Cond* cond) {
+    return wake(cond, INT32_MAX, libc_sync().pthread_cond_broadcast);
+}
+
+int cond_destroy(Cond* cond) {
+    return is_shared(cond) ? libc_sync().pthread_cond_destroy(
+                                 reinterpret_cast<pthread_cond_t*>(cond))
+                           : 0;
+}
+
+}  // namespace pfiber::shim

@@ -1,0 +1,14 @@
+// sem_t: private ones on the wait queues, process-shared and named ones on the kernel's futex.
+#pragma once
+
+#include "shim/abi.h"
+#include "shim/deadline.h"
+
+namespace pfiber::shim {
+
+// Results: 0 or an error number.
+int semaphore_wait(Semaphore* semaphore, TimeLimit limit);  // cancellation point
+int semaphore_trywait(Semaphore* semaphore);
+int semaphore_post(Semaphore* semaphore);  // async-signal-safe
+
+}  // namespace pfiber::shim

@@ -1,0 +1,33 @@
+// While a fiber owns a process-shared object whose owner other processes look at, it is bound to its
+// worker and appears as that kernel thread.
+//
+// The owner word of such an object must hold a tid that is unique on the machine and that the kernel
+// can follow: two processes with equal fiber tids would lose mutual exclusion, and a dead owner would
+// never be seen.  So the fiber's libc block carries the worker's kernel tid meanwhile, and the
+// worker's registered robust list is the fiber's.
+#pragma once
+
+#include "scheduler/runtime.h"
+
+namespace pfiber::shim {
+
+// On the fiber itself, outside the runtime; nested.
+void shared_owner_begin(Fiber* fiber);
+void shared_owner_end(Fiber* fiber);
+
+// For the time of one call.
+class SharedOwner {
+  public:
+    explicit SharedOwner(Fiber* fiber) : fiber_(fiber) { shared_owner_begin(fiber); }
+    ~SharedOwner() { shared_owner_end(fiber_); }
+    SharedOwner(const SharedOwner&) = delete;
+    SharedOwner& operator=(const SharedOwner&) = delete;
+
+    // The call succeeded: the fiber stays what it is until a matching shared_owner_end().
+    void keep() { shared_owner_begin(fiber_); }
+
+  private:
+    Fiber* fiber_;
+};
+
+}  // namespace pfiber::shim
