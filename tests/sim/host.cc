@@ -24,8 +24,8 @@ int64_t SimPlatform::now_ns() {
     return g_machine.now_ns();
 }
 
-void SimPlatform::futex_wait(const Atomic<uint32_t>& word, uint32_t expected, int64_t deadline_ns) {
-    g_kernel.futex_wait(&word, expected, deadline_ns);
+long SimPlatform::futex_wait(const Atomic<uint32_t>& word, uint32_t expected, int64_t deadline_ns) {
+    return g_kernel.futex_wait(&word, expected, deadline_ns);
 }
 
 void SimPlatform::futex_wake(const Atomic<uint32_t>& word, int count) {
@@ -38,6 +38,11 @@ namespace pfiber::host {
 
 using sim::g_machine;
 using sim::KernelThread;
+
+int64_t clock_ns(clockid_t clock) {
+    sim::step(200);
+    return clock == CLOCK_MONOTONIC ? g_machine.now_ns() : g_machine.cpu_ps(g_machine.self) / 1000;
+}
 
 int64_t monotonic_ns() { return sim::SimPlatform::now_ns(); }
 

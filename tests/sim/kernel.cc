@@ -346,7 +346,7 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
         case SYS_gettid: return self->tid;
         case SYS_getpid: return kPid;
         case SYS_prlimit64:
-            reinterpret_cast<uint64_t*>(d)[0] = reinterpret_cast<uint64_t*>(d)[1] = 4096;
+            if (d != 0) reinterpret_cast<uint64_t*>(d)[0] = reinterpret_cast<uint64_t*>(d)[1] = 4096;
             return 0;
         case SYS_close: return close(static_cast<int>(a));
         default: break;
@@ -419,7 +419,13 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
         }
         case SYS_rt_sigprocmask:
             if (c != 0) *reinterpret_cast<uint64_t*>(c) = self->mask;
-            if (b != 0) self->mask = *reinterpret_cast<uint64_t*>(b);
+            if (b == 0) return 0;
+            if (a == SIG_SETMASK)
+                self->mask = *reinterpret_cast<uint64_t*>(b);
+            else if (a == SIG_BLOCK)
+                self->mask |= *reinterpret_cast<uint64_t*>(b);
+            else
+                self->mask &= ~*reinterpret_cast<uint64_t*>(b);
             return 0;
         case SYS_timer_create:
             if (fault(4)) return -EAGAIN;

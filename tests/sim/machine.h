@@ -48,7 +48,7 @@ struct Config {
     int processors = 2;
     int cpus = 2;
     const char* workload = "mix";
-    int64_t steps = 3000000;  // a run that needs more has failed
+    int64_t steps = 0;    // a run that needs more has failed; 0: by its size
     bool faults = false;       // system calls of the runtime fail at random
     bool verbose = false;
 };

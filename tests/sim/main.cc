@@ -193,6 +193,7 @@ int simulator_main(int argc, char** argv) {
     }
     if (!has_seed) usage();
     if (workload != nullptr) g_config.workload = workload;
+    if (g_config.steps == 0) g_config.steps = 4000000 + 400000 * g_config.processors;
     setvbuf(stderr, nullptr, _IONBF, 0);
     g_machine.start(workload_start, nullptr, 256 * 1024);
     return 1;

@@ -121,7 +121,7 @@ struct SimPlatform {
     using Atomic = sim::Atomic<T>;
 
     static int64_t now_ns();
-    static void futex_wait(const Atomic<uint32_t>& word, uint32_t expected,
+    static long futex_wait(const Atomic<uint32_t>& word, uint32_t expected,
                            int64_t deadline_ns = INT64_MAX);
     static void futex_wake(const Atomic<uint32_t>& word, int count);
     static void pause() { spin_hint(); }

@@ -4,15 +4,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 
 #include "scheduler/base/options.h"
-
-namespace pfiber {
-__attribute__((weak)) void wait_queues_reset_after_fork() {}
-}  // namespace pfiber
 
 namespace pfiber::sim {
 
@@ -136,6 +133,39 @@ void Group::done() {
 
 void Group::wait() { gate_.wait(); }
 
+namespace {
+
+// A foreign kernel thread: t_current is null on it.
+struct Foreign {
+    std::function<void()> body;
+    std::atomic<int> tid{0};
+    Fiber* identity = nullptr;
+};
+
+void foreign_entry(void* argument) {
+    auto* thread = static_cast<Foreign*>(argument);
+    thread->body();
+    g_machine.exit_thread();
+}
+
+}  // namespace
+
+void start_foreign(std::function<void()> body) {
+    constexpr size_t kStack = 128 * 1024;
+    auto* thread = new Foreign;
+    thread->body = std::move(body);
+    void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    g_machine.create(reinterpret_cast<uintptr_t>(&thread->identity),
+                     static_cast<char*>(stack) + kStack, kStack, foreign_entry, thread,
+                     &thread->tid);
+}
+
+void nap(int64_t ns) {
+    step(250);
+    g_machine.block(Blocked::kSleep, nullptr, g_machine.now_ns() + ns, false);
+}
+
 // ---- what a program does
 
 int64_t now() { return SimPlatform::now_ns(); }
@@ -228,7 +258,7 @@ long until_done(int fd, Direction direction, int64_t deadline_ns, Try attempt) {
         const Wake outcome = io_wait(fiber, &waiter, 1, deadline_ns, WaitReason::kIo, &is_unpollable);
         if (is_unpollable) {  // the call keeps its kernel thread
             RuntimeSection::leave(fiber);
-            blocking_call(50000);
+            blocking_call(2000000);
             RuntimeSection::enter(fiber);
             if (now() >= deadline_ns) return kTimedOut;
         } else if (outcome == Wake::kTimeout) {

@@ -63,6 +63,10 @@ class Group {
     Gate gate_;
 };
 
+// A kernel thread that pfiber does not run, and its sleep.
+void start_foreign(std::function<void()> body);
+void nap(int64_t ns);
+
 // ---- what a program does
 
 int64_t now();

@@ -382,6 +382,9 @@ void interrupts();
 void foreign();
 void idle();
 void mix();
+void mutexes();
+void counts();
+void conditions();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong}, {"producers", producers}, {"mass_spawn", mass_spawn},
@@ -389,7 +392,8 @@ const Workload kWorkloads[] = {
     {"shared_socket", shared_socket}, {"closing", closing}, {"calls", calls},
     {"hogs", hogs},           {"locked", locked},       {"unseen", unseen},
     {"interrupts", interrupts}, {"foreign", foreign},   {"idle", idle},
-    {"mix", mix},
+    {"mix", mix},             {"mutexes", mutexes},     {"counts", counts},
+    {"conditions", conditions},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 

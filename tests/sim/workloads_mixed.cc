@@ -1,6 +1,4 @@
 // Simulated programs about interruptions, foreign threads, rest, and everything at once.
-#include <sys/mman.h>
-
 #include <memory>
 
 #include "tests/sim/workload.h"
@@ -44,35 +42,6 @@ void interrupt(Target* target) {
     const uint32_t open = fiber->park.open_sequence();
     if (open != 0 && wake({fiber, open}, Wake::kSignal)) return;
     kick(fiber);
-}
-
-// A foreign kernel thread: t_current is null on it.
-struct Foreign {
-    std::function<void()> body;
-    std::atomic<int> tid{0};
-    Fiber* identity = nullptr;
-};
-
-void foreign_entry(void* argument) {
-    auto* thread = static_cast<Foreign*>(argument);
-    thread->body();
-    g_machine.exit_thread();
-}
-
-void start_foreign(std::function<void()> body) {
-    constexpr size_t kStack = 128 * 1024;
-    auto* thread = new Foreign;
-    thread->body = std::move(body);
-    void* stack = mmap(nullptr, kStack, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    g_machine.create(reinterpret_cast<uintptr_t>(&thread->identity),
-                     static_cast<char*>(stack) + kStack, kStack, foreign_entry, thread,
-                     &thread->tid);
-}
-
-void nap(int64_t ns) {  // on a foreign thread
-    step(250);
-    g_machine.block(Blocked::kSleep, nullptr, g_machine.now_ns() + ns, false);
 }
 
 }  // namespace

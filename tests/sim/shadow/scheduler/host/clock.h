@@ -8,6 +8,7 @@
 
 namespace pfiber::host {
 
+int64_t clock_ns(clockid_t clock);
 int64_t monotonic_ns();
 int64_t thread_cpu_ns(int tid);
 
