@@ -294,6 +294,8 @@ void calls() {
 void hogs() {
     const int64_t hog_count = g_program.between(1, g_config.processors + 2);
     const int64_t others = g_program.between(1, 10);
+    // All hogs' CPU time, when there are fewer CPUs than processors.
+    const int64_t bound = 1000 * kMs + hog_count * 80 * kMs / g_config.cpus;
     Group group(hog_count + others);
     for (int64_t i = 0; i < hog_count; i++)
         go([&group] {
@@ -301,12 +303,12 @@ void hogs() {
             group.done();
         });
     for (int64_t i = 0; i < others; i++)
-        go([&group] {
+        go([&group, bound] {
             for (int k = 0; k < 3; k++) {
                 const int64_t start = now();
                 let_others();
                 const int64_t waited = now() - start;
-                if (waited > 1000 * kMs) fail("a yield took %lld ms", (long long)(waited / kMs));
+                if (waited > bound) fail("a yield took %lld ms", (long long)(waited / kMs));
                 burn(g_program.skewed(100 * kUs));
                 if (g_program.one_in(2)) short_call(g_program.skewed(100 * kUs));
             }
