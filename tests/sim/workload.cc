@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "scheduler/base/options.h"
+#include "scheduler/host/report.h"
 
 namespace pfiber::sim {
 
@@ -304,7 +305,30 @@ void socket_close(int fd) {
 
 // ---- the run
 
+namespace {
+
+int messages_fd;
+
+// Warnings are part of many runs; a fatal one is shown with the state.
+void keep_messages() {
+    messages_fd = memfd_create("messages", 0);
+    char path[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", messages_fd);
+    host::report_init(path);
+    host::report_set_fatal_hook([] {
+        char text[2048];
+        const off_t end = lseek(messages_fd, 0, SEEK_END);
+        const off_t from = end > 600 ? end - 600 : 0;
+        const ssize_t size = pread(messages_fd, text, sizeof text - 1, from);
+        text[size < 0 ? 0 : size] = 0;
+        fail("%s", text);
+    });
+}
+
+}  // namespace
+
 void workload_start(void*) {
+    keep_messages();
     g_program.state = g_config.seed;
     detail::g_options.gomaxprocs = g_config.processors;
     detail::g_options.spare_ms = g_program.one_in(2) ? 5000 : 1 + g_program.below(20);
