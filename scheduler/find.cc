@@ -129,7 +129,7 @@ Fiber* steal_work(Worker* worker, int64_t now, bool* ran_timers) {
             if (is_last && victim->timers.earliest_ns() <= now && run_timers(victim, now))
                 *ran_timers = true;
             if (*ran_timers) return nullptr;
-            if (victim->status.load(std::memory_order_relaxed) == ProcessorStatus::kIdle) continue;
+            // Not by its status: one that is handed over is marked idle and may hold work.
             if (Fiber* fiber = steal_from(mine, victim, is_last)) return fiber;
         }
     }
