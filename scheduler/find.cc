@@ -165,6 +165,8 @@ bool any_queue_has_work() {
 }
 
 // Work that shows up while the processor is being given up.  True: it has a processor again.
+// Also for a worker that did not spin: wake_worker() looks at the number of idle processors without
+// the lock, so a submitter may have found none a moment before this one became idle.
 bool recheck_after_release(Worker* worker) {
     if (!any_queue_has_work() && earliest_timer_ns() > Platform::now_ns()) return false;
     LockGuard guard(g_scheduler.lock);
@@ -189,10 +191,8 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
         if (deadline < nobody) break_sleeper();
         return nullptr;
     }
-    Fiber* fibers = nullptr;
     const int64_t again = earliest_timer_ns();
-    if (!any_queue_has_work() || g_scheduler.idle_processor_count.load() == 0)
-        fibers = poll_sleep(again < deadline ? again : deadline);
+    Fiber* fibers = poll_sleep(again < deadline ? again : deadline);
     g_scheduler.sleeper_deadline_ns.store(0);
     Processor* processor = nullptr;
     {
@@ -298,8 +298,8 @@ Fiber* find_runnable(Worker* worker) {
         if (worker->is_spinning) {
             worker->is_spinning = false;
             g_scheduler.spinning.fetch_sub(1);
-            if (recheck_after_release(worker)) continue;
         }
+        if (recheck_after_release(worker)) continue;
         bool retry = false;
         if (Fiber* fiber = sleep_for_events(worker, &retry)) return fiber;
         if (retry) continue;
