@@ -19,6 +19,7 @@ namespace pfiber {
 namespace {
 
 constexpr int kBatch = 128;
+constexpr uint32_t kFree = 0, kInside = 1, kLookAgain = 2;  // Poller::busy
 constexpr uint64_t kBreakTag = ~uint64_t{0};
 constexpr int kMaxRuntimeDescriptors = 2 * kMaxProcessors + 4;
 
@@ -276,46 +277,34 @@ void io_wake_next(Descriptor* descriptor, uint8_t direction) {
     ready_list(woken);
 }
 
-namespace {
-
-constexpr uint32_t kFree = 0, kInside = 1, kLookAgain = 2;
-
-// With `insist` the look is not dropped when another thread is inside: that one may have asked the
-// kernel before the event came, and the master's edge was the caller's and does not come again.
-Fiber* look(Processor* processor, bool insist) {
+Fiber* poll_ready(Processor* processor) {
     Poller& poller = processor->poller;
-    uint32_t busy = kFree;
-    // At most one kernel thread inside an instance: a second one would only wait for its mutex.
-    while (!poller.busy.compare_exchange_strong(busy, kInside, std::memory_order_acquire)) {
-        if (!insist || busy == kLookAgain) return nullptr;
-        Platform::chaos_point();
-        if (busy == kInside && poller.busy.compare_exchange_strong(busy, kLookAgain)) return nullptr;
-        busy = kFree;
+    // At most one kernel thread inside an instance: a second one would only wait for its mutex.  It
+    // leaves a note instead, because the event that sent it here may have come after the first one
+    // looked, and the sleeper's edge for it is used up (B3).
+    uint32_t inside = kFree;
+    while (!poller.busy.compare_exchange_weak(inside, inside == kFree ? kInside : kLookAgain,
+                                              std::memory_order_acq_rel)) {
     }
+    if (inside != kFree) return nullptr;
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
-    long count;
-    do {
-        COUNT(polls);
-        poller.last_poll_ns.store(Platform::now_ns(), std::memory_order_relaxed);
-        count = wait_for_events(poller.epoll_fd, events, 0);
+    COUNT(polls);
+    poller.last_poll_ns.store(Platform::now_ns(), std::memory_order_relaxed);
+    for (;;) {
+        Platform::chaos_point();
+        const long count = wait_for_events(poller.epoll_fd, events, 0);
         for (long i = 0; i < count; i++)
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
+        if (count == kBatch) continue;  // what is left would send no further edge to the sleeper
         Platform::chaos_point();
-        // What a full batch left behind raises no edge of its own in the master either.
-        if (count == kBatch) continue;
-        busy = kInside;
-        if (poller.busy.compare_exchange_strong(busy, kFree, std::memory_order_release)) break;
-        poller.busy.store(kInside);
-        count = kBatch;
-    } while (count == kBatch);
-    return first;
+        inside = kInside;
+        if (poller.busy.compare_exchange_strong(inside, kFree, std::memory_order_acq_rel))
+            return first;
+        poller.busy.store(kInside, std::memory_order_release);
+    }
 }
-
-}  // namespace
-
-Fiber* poll_ready(Processor* processor) { return look(processor, false); }
 
 Fiber* poll_sleep(int64_t deadline_ns) {
     Fiber* first = nullptr;
@@ -328,7 +317,7 @@ Fiber* poll_sleep(int64_t deadline_ns) {
         if (poller_count == 1) {
             deliver(events[i], &tail);
         } else {
-            *tail = look(g_scheduler.processors[events[i].data.u64], true);
+            *tail = poll_ready(g_scheduler.processors[events[i].data.u64]);
             while (*tail != nullptr) tail = &(*tail)->queue_next;
         }
     }
