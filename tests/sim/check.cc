@@ -68,6 +68,7 @@ int queue_length(const Processor* processor) {
 
 unsigned long long id_of(const Fiber* fiber) { return fiber == nullptr ? 0 : fiber->id; }
 
+constexpr int64_t kRetakeBoundNs = 35000000;
 std::unordered_map<Fiber*, int64_t> lying_since_ns;  // in a queue while a processor is idle
 
 }  // namespace
@@ -125,20 +126,25 @@ void check_now_and_then() {
         if (state != FiberState::kRunnable && state != FiberState::kRunning)
             fail("fiber %llu is queued in state %d", id_of(fiber), static_cast<int>(state));
     });
-    if (seen.empty() || g_scheduler.idle_processor_count.peek() == 0 ||
-        g_scheduler.thread_refused.peek() != 0 ||
+    bool in_call = false;
+    for (int i = 0; i < g_scheduler.processor_count; i++)
+        in_call |= g_scheduler.processors[i]->status.peek() == ProcessorStatus::kInCall;
+    const bool is_idle = g_scheduler.idle_processor_count.peek() > 0;
+    if (seen.empty() || !(is_idle || in_call) || g_scheduler.thread_refused.peek() != 0 ||
         g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
         lying_since_ns.clear();
         return;
     }
+    // The monitor takes a processor from a call within two of its longest sleeps.
+    const int64_t bound = is_idle ? g_conservation_bound_ns : kRetakeBoundNs;
     for (auto at = lying_since_ns.begin(); at != lying_since_ns.end();)
         at = seen.count(at->first) == 0 ? lying_since_ns.erase(at) : std::next(at);
     for (Fiber* fiber : seen) {
         const int64_t since = lying_since_ns.emplace(fiber, g_machine.now_ns()).first->second;
         const int64_t age = g_machine.now_ns() - since;
-        if (age > g_conservation_bound_ns)
-            fail("W3: fiber %llu is runnable and a processor idle for %lld us", id_of(fiber),
-                 static_cast<long long>(age / 1000));
+        if (age > bound)
+            fail("W3: fiber %llu is runnable and a processor %s for %lld us", id_of(fiber),
+                 is_idle ? "idle" : "in a call", static_cast<long long>(age / 1000));
     }
 }
 
@@ -149,6 +155,11 @@ void check_quiescent() {
         visit_queued([](Fiber* fiber) {
             fail("W3: fiber %llu is runnable, a processor idle and everybody asleep", id_of(fiber));
         });
+    if (g_machine.next_due_ns() - g_machine.now_ns() > kRetakeBoundNs)
+        for (int i = 0; i < g_scheduler.processor_count; i++)
+            if (g_scheduler.processors[i]->status.peek() == ProcessorStatus::kInCall &&
+                queue_length(g_scheduler.processors[i]) > 0)
+                fail("W2: nobody watches a call, and fibers wait for processor %d", i);
     if (!g_runtime_started) return;
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Poller& poller = g_scheduler.processors[i]->poller;

@@ -120,6 +120,7 @@ class Machine {
     void lower_priority();
 
     int64_t now_ns() const { return g_clock_ps / 1000; }
+    static int64_t next_due_ns() { return g_due_ps / 1000; }
     bool has_runnable() const { return !on_cpu_.empty() || !queue_.empty() || waking_ > 0; }
     size_t on_cpu_count() const { return on_cpu_.size(); }
 

@@ -83,7 +83,7 @@ long socket_send(int fd);
 long socket_accept(int fd);
 void socket_close(int fd);
 
-inline int64_t g_lateness_bound_ns = 20000000;
+inline int64_t g_lateness_bound_ns = 3000000;
 inline int64_t g_latest_ns = 0;
 
 [[noreturn]] void workload_start(void* argument);
