@@ -27,13 +27,18 @@ void FiberList::push_front(Fiber* fiber) {
     size.fetch_add(1, std::memory_order_release);
 }
 
-Fiber* FiberList::pop_front() {
+Fiber* FiberList::unlink_front() {
     Fiber* fiber = first;
     if (fiber == nullptr) return nullptr;
     first = fiber->queue_next;
     if (first == nullptr) last = nullptr;
     fiber->queue_next = nullptr;
-    size.fetch_sub(1, std::memory_order_release);
+    return fiber;
+}
+
+Fiber* FiberList::pop_front() {
+    Fiber* fiber = unlink_front();
+    if (fiber != nullptr) size.fetch_sub(1, std::memory_order_release);
     return fiber;
 }
 
@@ -56,12 +61,15 @@ Fiber* global_take(Processor* processor, int limit) {
     constexpr int kMost = RunQueue<Platform, Fiber>::kCapacity / 2;
     if (count > kMost) count = kMost;
     if (limit > 0 && count > limit) count = limit;
-    Fiber* first = global.pop_front();
+    Fiber* first = global.unlink_front();
     for (int i = 1; i < count; i++) {
-        processor->queue.put(global.pop_front(), false, [&global](Fiber** batch, uint32_t n) {
+        processor->queue.put(global.unlink_front(), false, [&global](Fiber** batch, uint32_t n) {
             for (uint32_t k = 0; k < n; k++) global.push_back(batch[k]);
         });
     }
+    // Now that the ring shows them: a worker that goes idle looks without the lock, and nobody else
+    // would be woken for them.
+    global.size.fetch_sub(count, std::memory_order_release);
     return first;
 }
 

@@ -19,6 +19,7 @@ struct FiberList {
     void push_back(Fiber* fiber);
     void push_front(Fiber* fiber);
     Fiber* pop_front();
+    Fiber* unlink_front();  // the caller lowers `size` when the fiber can be seen elsewhere
     bool is_empty() const { return size.load(std::memory_order_acquire) == 0; }
 };
 
