@@ -173,8 +173,6 @@ bool any_queue_has_work() {
 }
 
 // Work that shows up while the processor is being given up.  True: it has a processor again.
-// Also for a worker that did not spin: wake_worker() looks at the number of idle processors without
-// the lock, so a submitter may have found none a moment before this one became idle.
 bool recheck_after_release(Worker* worker) {
     if (!any_queue_has_work() && earliest_timer_ns() > Platform::now_ns()) return false;
     LockGuard guard(g_scheduler.lock);
@@ -303,11 +301,14 @@ Fiber* find_runnable(Worker* worker) {
             put_idle_processor(release_processor(worker));
         }
         Platform::chaos_point();
-        if (worker->is_spinning) {
+        const bool was_spinning = worker->is_spinning;
+        if (was_spinning) {
             worker->is_spinning = false;
             g_scheduler.spinning.fetch_sub(1);
         }
-        if (recheck_after_release(worker)) continue;
+        // Others need to look only when a submitter found no idle processor a moment ago (W4).
+        if ((was_spinning || g_scheduler.need_spinning.load() != 0) && recheck_after_release(worker))
+            continue;
         bool retry = false;
         if (Fiber* fiber = sleep_for_events(worker, &retry)) return fiber;
         if (retry) continue;
