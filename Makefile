@@ -69,7 +69,32 @@ unit: $(UNIT_BIN)  ## build and run the unit tests
 model: $(MODEL_BIN)  ## build and run the scheduler's protocols under a simulator
 	$(Q)tests/unit/run --filter '$(UNIT_FILTER)' $(MODEL_BIN)
 
--include $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
+# The simulator compiles the scheduler's own sources a second time, with another host underneath.
+SIM_SRC  := $(filter-out scheduler/chaos.cc,$(wildcard scheduler/*.cc)) $(wildcard tests/sim/*.cc)
+SIM_OBJ  := $(addprefix $(OBJ)/sim/,$(addsuffix .o,$(SIM_SRC)))
+SIM_HOST := $(addprefix $(OBJ)/scheduler/,$(addsuffix .cc.o,host/report host/stack host/cpu_count base/options))
+SIM      := $(BUILD)/tests/sim/sim
+SIM_FLAGS := -Itests/sim/shadow $(CXXFLAGS) -include tests/sim/platform.h \
+             -DPFIBER_SIMULATOR_PLATFORM=::pfiber::sim::SimPlatform
+
+$(OBJ)/sim/%.cc.o: %.cc
+	@mkdir -p $(@D)
+	$(call say,SIM,$<)
+	$(Q)$(CXX) $(SIM_FLAGS) -MMD -MP -c -o $@ $<
+
+$(SIM): $(SIM_OBJ) $(SIM_HOST)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CXX) $(CXXFLAGS) -o $@ $^ $(LDLIBS)
+
+sim: $(SIM)  ## the scheduler on a simulated machine with virtual time: a set of seeds
+	$(Q)$(SIM) --set tests/sim/seeds
+
+SECONDS ?= 60
+soak: $(SIM)  ## the same with random seeds: make soak SECONDS=600
+	$(Q)$(SIM) --soak $(SECONDS)
+
+-include $(SIM_OBJ:.o=.d) $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
 
 deps:  ## install what building and testing need (root, Debian)
 	$(Q).ci/deps
@@ -104,5 +129,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check unit model test demo demo-servers bench lint format docs clean help
+.PHONY: all deps deps-check unit model sim soak test demo demo-servers bench lint format docs clean help
 .DELETE_ON_ERROR:

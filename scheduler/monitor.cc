@@ -130,8 +130,14 @@ bool everything_idle() {
     return g_scheduler.idle_processor_count.load() == g_scheduler.processor_count;
 }
 
+bool nothing_to_watch() {
+    return everything_idle() && g_scheduler.requests.load() == 0 &&
+           g_scheduler.thread_refused.load() == 0;
+}
+
 bool one_round(int64_t now) {
     bool did_something = false;
+    if (g_scheduler.thread_refused.exchange(0) != 0) wake_worker();
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];
         switch (processor->status.load()) {
@@ -155,7 +161,7 @@ bool one_round(int64_t now) {
 void deep_sleep(int64_t deadline) {
     g_scheduler.monitor_asleep.store(1);
     const uint32_t word = g_scheduler.monitor_word.load();
-    if (everything_idle() && g_scheduler.requests.load() == 0)
+    if (nothing_to_watch())
         Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
     g_scheduler.monitor_asleep.store(0);
 }
@@ -170,9 +176,8 @@ void deep_sleep(int64_t deadline) {
         int64_t now = Platform::now_ns();
         // A server that is idle between requests would pay a wake-up of this thread for each: only
         // after a while without work it sleeps for good, and the next processor in use wakes it.
-        idle_since = everything_idle() ? idle_since + 1 : 0;
-        if (idle_since > kIdleRounds && sleep_ns == kLongestSleepNs &&
-            g_scheduler.requests.load() == 0) {
+        idle_since = nothing_to_watch() ? idle_since + 1 : 0;
+        if (idle_since > kIdleRounds && sleep_ns == kLongestSleepNs) {
             deep_sleep(trace_ns > 0 ? next_trace : kNever);
             sleep_ns = kShortestSleepNs;
             idle_rounds = idle_since = 0;
