@@ -93,7 +93,7 @@ struct Fiber {
     uint32_t tid = 0;
     int32_t handler_depth = 0;       // program signal handlers on this fiber
     bool noted_sigpipe = false;      // landed in the runtime, directed at this fiber
-    int raised_signal = 0;           // re-raised at our own kernel thread for this fiber
+    const void* raised_info = nullptr;  // siginfo_t re-raised at our own kernel thread for it
     uintptr_t handler_frame = 0;     // of the innermost: tells whether siglongjmp left it
     int64_t since_ns = 0;       // when the present state began (dump)
     FiberTimer timer;

@@ -60,7 +60,7 @@ bool retake_from_call(Processor* processor, int64_t now) {
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
 bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 || !host::is_asleep_in_kernel(worker->tid.load())) return false;
+    if (fiber->is_scheduler || fiber->depth != 0 || !host::is_asleep_in_kernel(worker->tid.load(), static_cast<int>(options().signal))) return false;
     fiber->attention.fetch_or(kAttendClaim);
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     Platform::chaos_point();

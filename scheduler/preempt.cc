@@ -87,7 +87,7 @@ bool is_ours(const siginfo_t* info) {
 
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
-    const bool is_raised = fiber != nullptr && fiber->raised_signal == signal;
+    const bool is_raised = fiber != nullptr && fiber->raised_info != nullptr;
     if ((!is_ours(info) || is_raised) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
         return;

@@ -111,6 +111,12 @@ void run_natively(int signal, siginfo_t* info, void* context) {
     call(action, signal, info, context);
 }
 
+// The one that deliver_pending() sent, not another of its number that came first.
+bool is_raised(const Fiber* fiber, const siginfo_t* info) {
+    constexpr size_t kCompared = 48;  // what the kernel and the program put there
+    return fiber->raised_info != nullptr && memcmp(fiber->raised_info, info, kCompared) == 0;
+}
+
 // Entered with every signal blocked; leaves through sigreturn with the worker's mask.
 PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
@@ -139,7 +145,7 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     if (in_call && !in_runtime) exit_call(fiber);
     const int32_t depth = fiber->depth;
     if (fault) fiber->depth = 0;
-    const bool directed = fiber->raised_signal == signal;
+    const bool directed = is_raised(fiber, info);
     Fiber* target = nullptr;
     const TimerSignal timer = directed ? TimerSignal::kProcess : timer_target(info, &target);
     const bool prefers_main = !directed && fiber != main_fiber() && main_fiber() != nullptr &&
@@ -148,7 +154,7 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
         send_to_fiber(target, signal, info);
     } else if (fault || directed ||
         (timer == TimerSignal::kProcess && !prefers_main && (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
-        fiber->raised_signal = 0;
+        if (directed) fiber->raised_info = nullptr;
         run_handler(fiber, signal, info, context);
     } else if (timer != TimerSignal::kDeleted) {
         send_to_process(signal, info);
@@ -240,7 +246,7 @@ void deliver_pending(Fiber* fiber) {
         // At our own kernel thread, so that the handler gets a real frame; nothing moves the fiber
         // in between.
         fiber->handler_depth++;
-        fiber->raised_signal = signal;
+        fiber->raised_info = &info;
         const uint64_t bit = signal_bit(signal);
         uint64_t old = 0;
         host::raw_sigprocmask(SIG_UNBLOCK, &bit, &old);

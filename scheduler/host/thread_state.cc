@@ -15,7 +15,7 @@ namespace pfiber::host {
 
 namespace {
 
-constexpr size_t kStackBytes = 16 * 1024;
+constexpr size_t kStackBytes = 32 * 1024;
 constexpr uint32_t kIdle = 0, kAsked = 1, kYes = 2, kNo = 3;
 
 KernelThreadMemory memory;
@@ -40,7 +40,9 @@ bool read_state(int tid) {
     return false;
 }
 
-[[noreturn]] void helper_main(void*) {
+[[noreturn]] void helper_main(void* open_signal) {
+    const uint64_t blocked = ~(uint64_t{1} << (reinterpret_cast<intptr_t>(open_signal) - 1));
+    raw_sigprocmask(SIG_SETMASK, &blocked, nullptr);
     // The copy of the table would keep the program's files open.
     raw_syscall(SYS_close_range, 0u, ~0u, 0);
     for (;;) {
@@ -53,10 +55,11 @@ bool read_state(int tid) {
 
 }  // namespace
 
-bool is_asleep_in_kernel(int tid) {
+bool is_asleep_in_kernel(int tid, int open_signal) {
     if (!is_running) {
         if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes)) return false;
-        if (kernel_thread_start(memory, helper_main, nullptr, &helper_tid, false) != 0) return false;
+        if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
+                                &helper_tid, false) != 0) return false;
         is_running = true;
     }
     asked_tid.store(tid);
