@@ -199,7 +199,7 @@ void fiber_finish(Fiber* fiber) {
         // What the fiber changed in its kernel thread must not reach another fiber.
         Worker* worker = fiber->locked_worker;
         fiber->locked_worker = nullptr;
-        fiber->lock_count = 0;
+        fiber->lock_count = 0;  // the next life of this block starts unbound
         worker->locked_fiber = nullptr;
         worker->must_end = true;
     }

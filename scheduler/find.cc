@@ -27,13 +27,18 @@ void FiberList::push_front(Fiber* fiber) {
     size.fetch_add(1, std::memory_order_release);
 }
 
-Fiber* FiberList::pop_front() {
+Fiber* FiberList::unlink_front() {
     Fiber* fiber = first;
     if (fiber == nullptr) return nullptr;
     first = fiber->queue_next;
     if (first == nullptr) last = nullptr;
     fiber->queue_next = nullptr;
-    size.fetch_sub(1, std::memory_order_release);
+    return fiber;
+}
+
+Fiber* FiberList::pop_front() {
+    Fiber* fiber = unlink_front();
+    if (fiber != nullptr) size.fetch_sub(1, std::memory_order_release);
     return fiber;
 }
 
@@ -56,12 +61,15 @@ Fiber* global_take(Processor* processor, int limit) {
     constexpr int kMost = RunQueue<Platform, Fiber>::kCapacity / 2;
     if (count > kMost) count = kMost;
     if (limit > 0 && count > limit) count = limit;
-    Fiber* first = global.pop_front();
+    Fiber* first = global.unlink_front();
     for (int i = 1; i < count; i++) {
-        processor->queue.put(global.pop_front(), false, [&global](Fiber** batch, uint32_t n) {
+        processor->queue.put(global.unlink_front(), false, [&global](Fiber** batch, uint32_t n) {
             for (uint32_t k = 0; k < n; k++) global.push_back(batch[k]);
         });
     }
+    // Now that the ring shows them: a worker that goes idle looks without the lock, and nobody else
+    // would be woken for them.
+    global.size.fetch_sub(count, std::memory_order_release);
     return first;
 }
 
@@ -129,7 +137,7 @@ Fiber* steal_work(Worker* worker, int64_t now, bool* ran_timers) {
             if (is_last && victim->timers.earliest_ns() <= now && run_timers(victim, now))
                 *ran_timers = true;
             if (*ran_timers) return nullptr;
-            if (victim->status.load(std::memory_order_relaxed) == ProcessorStatus::kIdle) continue;
+            // Not by its status: one that is handed over is marked idle and may hold work.
             if (Fiber* fiber = steal_from(mine, victim, is_last)) return fiber;
         }
     }
@@ -189,10 +197,8 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
         if (deadline < nobody) break_sleeper();
         return nullptr;
     }
-    Fiber* fibers = nullptr;
     const int64_t again = earliest_timer_ns();
-    if (!any_queue_has_work() || g_scheduler.idle_processor_count.load() == 0)
-        fibers = poll_sleep(again < deadline ? again : deadline);
+    Fiber* fibers = poll_sleep(again < deadline ? again : deadline);
     g_scheduler.sleeper_deadline_ns.store(0);
     Processor* processor = nullptr;
     {
@@ -295,11 +301,14 @@ Fiber* find_runnable(Worker* worker) {
             put_idle_processor(release_processor(worker));
         }
         Platform::chaos_point();
-        if (worker->is_spinning) {
+        const bool was_spinning = worker->is_spinning;
+        if (was_spinning) {
             worker->is_spinning = false;
             g_scheduler.spinning.fetch_sub(1);
-            if (recheck_after_release(worker)) continue;
         }
+        // Others need to look only when a submitter found no idle processor a moment ago (W4).
+        if ((was_spinning || g_scheduler.need_spinning.load() != 0) && recheck_after_release(worker))
+            continue;
         bool retry = false;
         if (Fiber* fiber = sleep_for_events(worker, &retry)) return fiber;
         if (retry) continue;

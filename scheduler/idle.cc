@@ -166,15 +166,27 @@ void start_worker(Processor* processor, bool spinning) {
         worker->tid.store(0);
     }
     if (spinning) g_scheduler.spinning.fetch_sub(1);
-    LockGuard guard(g_scheduler.lock);
-    bool inherits = false;
-    while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
-    put_idle_processor(processor);
+    {
+        LockGuard guard(g_scheduler.lock);
+        bool inherits = false;
+        while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
+        put_idle_processor(processor);
+    }
+    // Perhaps every worker waits in a call or for its locked fiber: the monitor tries again.
+    g_scheduler.thread_refused.store(1);
+    wake_monitor();
 }
 
-// Go: wakep.
+// Go: wakep.  Without Go's lock when no processor is idle: the submitter leaves a note and looks again,
+// whoever gives a processor up counts it as idle and then looks at the note (W4).
 void wake_worker() {
-    if (g_scheduler.idle_processor_count.load(std::memory_order_seq_cst) == 0) return;
+    // What was submitted is seen before the counts are read; a ring's tail is a plain store.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    if (g_scheduler.idle_processor_count.load(std::memory_order_seq_cst) == 0) {
+        if (g_scheduler.need_spinning.load(std::memory_order_seq_cst) == 0)
+            g_scheduler.need_spinning.store(1, std::memory_order_seq_cst);
+        if (g_scheduler.idle_processor_count.load(std::memory_order_seq_cst) == 0) return;
+    }
     int32_t none = 0;
     if (g_scheduler.spinning.load(std::memory_order_seq_cst) != 0 ||
         !g_scheduler.spinning.compare_exchange_strong(none, 1))
@@ -183,7 +195,7 @@ void wake_worker() {
     {
         LockGuard guard(g_scheduler.lock);
         processor = take_idle_processor();
-        if (processor == nullptr) g_scheduler.need_spinning.store(1);
+        g_scheduler.need_spinning.store(processor == nullptr ? 1 : 0);
     }
     if (processor == nullptr) {
         g_scheduler.spinning.fetch_sub(1);
@@ -258,6 +270,8 @@ void acquire_processor(Worker* worker, Processor* processor) {
     worker->processor = processor;
     worker->old_processor = processor;
     processor->status.store(ProcessorStatus::kRunning);
+    // Published first: either we see that it sleeps, or it sees that not everything is idle.
+    if (g_scheduler.monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
 }
 
 Processor* release_processor(Worker* worker) {
@@ -294,6 +308,9 @@ void hand_off(Processor* processor) {
         start_worker(processor, false);
         return;
     }
+    // The spinner that was counted on may have found something and, before this processor was idle,
+    // nobody to wake (W4).
+    if (g_scheduler.need_spinning.load() != 0) wake_worker();
     // Its timers are nobody's until the sleeper knows the earliest.
     const int64_t sleeper = g_scheduler.sleeper_deadline_ns.load();
     const int64_t earliest = processor->timers.earliest_ns();

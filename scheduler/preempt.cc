@@ -106,7 +106,10 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
 
 }  // namespace
 
+host::KernelSigaction preempt_displaced_action;
+
 void preempt_install() {
+    host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
                                           SA_RESTART | SA_NODEFER, 0);
     if (rc != 0) host::warn("no handler for signal %d: fibers are not preempted",

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "scheduler/fiber.h"
+#include "scheduler/host/signal.h"
 #include "scheduler/poller.h"
 
 namespace pfiber {
@@ -37,6 +38,9 @@ enum MonitorRequest : uint32_t {
 };
 // Lock-free; also in a signal handler in the runtime.
 void request_monitor(uint32_t requests);
+
+// What the program had installed for the preemption signal's number before the start.
+extern host::KernelSigaction preempt_displaced_action;
 
 // ---- start
 

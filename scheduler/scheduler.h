@@ -19,6 +19,7 @@ struct FiberList {
     void push_back(Fiber* fiber);
     void push_front(Fiber* fiber);
     Fiber* pop_front();
+    Fiber* unlink_front();  // the caller lowers `size` when the fiber can be seen elsewhere
     bool is_empty() const { return size.load(std::memory_order_acquire) == 0; }
 };
 
@@ -40,6 +41,7 @@ struct Scheduler {
     Platform::Atomic<uint32_t> monitor_asleep{0};
     Platform::Atomic<uint32_t> monitor_word{0};
     Platform::Atomic<uint32_t> requests{0};  // MonitorRequest bits
+    Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
     Lock registry_lock;
     Fiber registry;  // head of the ring all_next/all_prev

@@ -11,6 +11,7 @@
 #include "scheduler/host/identity.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/wait_queue.h"
 
@@ -120,6 +121,7 @@ void runtime_after_fork(Fiber* survivor) {
     pollers_reset_after_fork();
     host::stack_reset_after_fork();
     host::identity_after_fork();
+    host::thread_state_after_fork();
     const int32_t depth = survivor->depth;
     survivor->timer.link = TimerLink{};
     survivor->locked_worker = nullptr;

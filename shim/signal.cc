@@ -13,6 +13,7 @@
 #include "shim/credentials.h"
 #include "shim/inspect.h"
 #include "shim/thread.h"
+#include "shim/timer_target.h"
 
 namespace pfiber::shim {
 
@@ -139,18 +140,23 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     const int32_t depth = fiber->depth;
     if (fault) fiber->depth = 0;
     const bool directed = fiber->raised_signal == signal;
+    Fiber* target = nullptr;
+    const TimerSignal timer = directed ? TimerSignal::kProcess : timer_target(info, &target);
     const bool prefers_main = !directed && fiber != main_fiber() && main_fiber() != nullptr &&
                               (thread_of(main_fiber())->mask & signal_bit(signal)) == 0;
-    if (fault || directed ||
-        (!prefers_main && (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
+    if (timer == TimerSignal::kFiber) {
+        send_to_fiber(target, signal, info);
+    } else if (fault || directed ||
+        (timer == TimerSignal::kProcess && !prefers_main && (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
         fiber->raised_signal = 0;
         run_handler(fiber, signal, info, context);
-    } else {
+    } else if (timer != TimerSignal::kDeleted) {
         send_to_process(signal, info);
     }
     if (fault) fiber->depth = depth;
     if (in_call && !in_runtime) enter_call(fiber);
     fiber->handler_depth--;
+    check_attention(fiber);  // what was sent to this very fiber above
     errno = saved_errno;
     host::set_saved_mask(context, fiber->worker->kernel_mask);
 }
@@ -299,7 +305,10 @@ void signals_start(Fiber* main) {
         if (wrapped && is_handler(actions[signal].handler)) continue;  // a fork child starts again
         host::KernelSigaction kernel{};
         host::raw_sigaction(signal, nullptr, &kernel);
-        if (signal == options().signal && wrapped) continue;
+        if (signal == options().signal) {
+            if (wrapped) continue;
+            kernel = preempt_displaced_action;
+        }
         actions[signal] = {kernel.handler, kernel.flags & ~host::kSaRestorer, kernel.mask,
                            kernel.restorer};
         if (is_handler(kernel.handler) && signal != options().signal)
@@ -318,6 +327,7 @@ void signals_after_fork(Fiber* survivor) {
     actions_lock.reset();
     masks_after_fork();
     queue_after_fork();
+    timer_targets_after_fork();
     thread_of(survivor)->pending.store(0);
     thread_of(survivor)->waiting_for.store(0);
     host::raw_sigprocmask(SIG_SETMASK, &thread_of(survivor)->mask, nullptr);

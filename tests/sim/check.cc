@@ -1,0 +1,289 @@
+// See check.h.
+#include "tests/sim/check.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <unordered_map>
+#include <unordered_set>
+
+#include "tests/sim/kernel.h"
+
+namespace pfiber::sim {
+
+namespace {
+
+using Queue = RunQueue<Platform, Fiber>;
+using Ring = Platform::Atomic<Fiber*>[Queue::kCapacity];
+
+// Explicit instantiation may name private members: a look into the queues without a change of them.
+template <class Tag, typename Tag::Type member>
+struct Reveal {
+    friend typename Tag::Type reveal(Tag) { return member; }
+};
+struct HeadTag {
+    using Type = Platform::Atomic<uint32_t> Queue::*;
+    friend Type reveal(HeadTag);
+};
+struct TailTag {
+    using Type = Platform::Atomic<uint32_t> Queue::*;
+    friend Type reveal(TailTag);
+};
+struct NextTag {
+    using Type = Platform::Atomic<Fiber*> Queue::*;
+    friend Type reveal(NextTag);
+};
+struct RingTag {
+    using Type = Ring Queue::*;
+    friend Type reveal(RingTag);
+};
+template struct Reveal<HeadTag, &Queue::head_>;
+template struct Reveal<TailTag, &Queue::tail_>;
+template struct Reveal<NextTag, &Queue::next_>;
+template struct Reveal<RingTag, &Queue::ring_>;
+
+template <class Visit>
+void visit_queue(const Processor* processor, Visit visit) {
+    const Queue& queue = processor->queue;
+    if (Fiber* next = (queue.*reveal(NextTag())).peek()) visit(next);
+    const uint32_t tail = (queue.*reveal(TailTag())).peek();
+    for (uint32_t at = (queue.*reveal(HeadTag())).peek(); at != tail; at++)
+        visit((queue.*reveal(RingTag()))[at % Queue::kCapacity].peek());
+}
+
+template <class Visit>
+void visit_queued(Visit visit) {
+    for (int i = 0; i < g_scheduler.processor_count; i++) visit_queue(g_scheduler.processors[i], visit);
+    for (Fiber* fiber = g_scheduler.global.first; fiber != nullptr; fiber = fiber->queue_next)
+        visit(fiber);
+}
+
+int queue_length(const Processor* processor) {
+    int length = 0;
+    visit_queue(processor, [&length](Fiber*) { length++; });
+    return length;
+}
+
+unsigned long long id_of(const Fiber* fiber) { return fiber == nullptr ? 0 : fiber->id; }
+
+constexpr int64_t kRetakeBoundNs = 35000000;
+std::unordered_map<Fiber*, int64_t> lying_since_ns;  // in a queue while a processor is idle
+
+}  // namespace
+
+void check_switch(Worker* worker, host::Context target) {
+    Fiber* to = worker->current;
+    Fiber* from = worker->previous;
+    const int processor = worker->processor == nullptr ? -1 : worker->processor->id;
+    record(Event::kSwitch, static_cast<int64_t>(to->is_scheduler ? 0 : to->id), processor,
+           from->is_scheduler ? "loop" : "");
+    if (worker->tid.load() != g_machine.self->tid)
+        fail("worker %d switches on kernel thread %d", worker->id, g_machine.self->tid);
+    if (t_current != to) fail("fiber %llu entered with another identity", id_of(to));
+    if (target == nullptr || to->context != target)
+        fail("F2/Q1: fiber %llu is entered twice or before its context was saved", id_of(to));
+    to->context = nullptr;
+    if (to->is_scheduler) return;
+    lying_since_ns.erase(to);
+    if (to->state.peek() != FiberState::kRunning)
+        fail("fiber %llu entered in state %d", id_of(to), static_cast<int>(to->state.peek()));
+    if (worker->processor == nullptr)
+        fail("W1: worker %d runs fiber %llu without a processor", worker->id, id_of(to));
+    if (worker->processor->worker != worker ||
+        worker->processor->status.peek() != ProcessorStatus::kRunning)
+        fail("W2: processor %d is not worker %d's", processor, worker->id);
+    if (worker->locked_fiber != nullptr && worker->locked_fiber != to)
+        fail("worker %d is locked to fiber %llu and runs %llu", worker->id,
+             id_of(worker->locked_fiber), id_of(to));
+    if (to->locked_worker != nullptr && to->locked_worker != worker)
+        fail("fiber %llu is locked to worker %d and runs on %d", id_of(to), to->locked_worker->id,
+             worker->id);
+}
+
+void check_program(Fiber* fiber) {
+    if (t_current != fiber) fail("fiber %llu runs with another identity", id_of(fiber));
+    Worker* worker = fiber->worker;
+    if (worker == nullptr || worker->tid.load() != g_machine.self->tid || worker->current != fiber)
+        fail("fiber %llu runs on kernel thread %d, not its worker's", id_of(fiber),
+             g_machine.self->tid);
+    if (fiber->depth != 0) fail("fiber %llu at depth %d in program code", id_of(fiber), fiber->depth);
+    if ((fiber->attention.peek() & (kAttendClaim | kAttendRetaken)) != 0) return;
+    if (worker->processor == nullptr) fail("W1: fiber %llu has no processor", id_of(fiber));
+    for (const Worker* other = g_scheduler.workers.peek(); other != nullptr; other = other->all_next)
+        if (other != worker && other->processor == worker->processor && other->current != nullptr &&
+            !other->current->in_call)
+            fail("W2: workers %d and %d both have processor %d", worker->id, other->id,
+                 worker->processor->id);
+}
+
+void check_now_and_then() {
+    std::unordered_set<Fiber*> seen;
+    visit_queued([&](Fiber* fiber) {
+        if (!seen.insert(fiber).second) fail("Q1: fiber %llu is on two queues", id_of(fiber));
+        const FiberState state = fiber->state.peek();
+        if (state != FiberState::kRunnable && state != FiberState::kRunning)
+            fail("fiber %llu is queued in state %d", id_of(fiber), static_cast<int>(state));
+    });
+    bool in_call = false;
+    for (int i = 0; i < g_scheduler.processor_count; i++)
+        in_call |= g_scheduler.processors[i]->status.peek() == ProcessorStatus::kInCall;
+    const bool is_idle = g_scheduler.idle_processor_count.peek() > 0;
+    if (seen.empty() || !(is_idle || in_call) || g_scheduler.thread_refused.peek() != 0 ||
+        g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
+        lying_since_ns.clear();
+        return;
+    }
+    // The monitor takes a processor from a call within two of its longest sleeps.
+    const int64_t bound = is_idle ? g_conservation_bound_ns : kRetakeBoundNs;
+    for (auto at = lying_since_ns.begin(); at != lying_since_ns.end();)
+        at = seen.count(at->first) == 0 ? lying_since_ns.erase(at) : std::next(at);
+    for (Fiber* fiber : seen) {
+        const int64_t since = lying_since_ns.emplace(fiber, g_machine.now_ns()).first->second;
+        const int64_t age = g_machine.now_ns() - since;
+        if (age > bound)
+            fail("W3: fiber %llu is runnable and a processor %s for %lld us", id_of(fiber),
+                 is_idle ? "idle" : "in a call", static_cast<long long>(age / 1000));
+    }
+}
+
+void check_quiescent() {
+    check_now_and_then();
+    if (g_scheduler.thread_refused.peek() != 0) return;  // the monitor will try again
+    if (g_scheduler.idle_processor_count.peek() > 0)
+        visit_queued([](Fiber* fiber) {
+            fail("W3: fiber %llu is runnable, a processor idle and everybody asleep", id_of(fiber));
+        });
+    if (g_machine.next_due_ns() - g_machine.now_ns() > kRetakeBoundNs)
+        for (int i = 0; i < g_scheduler.processor_count; i++)
+            if (g_scheduler.processors[i]->status.peek() == ProcessorStatus::kInCall &&
+                queue_length(g_scheduler.processors[i]) > 0)
+                fail("W2: nobody watches a call, and fibers wait for processor %d", i);
+    if (!g_runtime_started) return;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        Poller& poller = g_scheduler.processors[i]->poller;
+        if (g_scheduler.idle_processor_count.peek() != g_scheduler.processor_count) continue;
+        if (poller.waiters.peek() > 0 && g_scheduler.sleeper_deadline_ns.peek() == 0)
+            fail("nobody sleeps in the pollers, and fibers wait at that of processor %d", i);
+        File* epoll = g_kernel.file(poller.epoll_fd);
+        if (poller.waiters.peek() > 0 && epoll->sleepers.empty() && g_kernel.has_event(epoll))
+            fail("B1: everybody sleeps while an event waits at processor %d", i);
+    }
+}
+
+// ---- the report
+
+void (*g_dump)() = dump_state;
+
+namespace {
+
+struct Happened {
+    int64_t ns;
+    Event event;
+    int tid;
+    int64_t a, b;
+    const char* text;
+};
+constexpr unsigned kKept = 80;
+Happened happened[kKept];
+unsigned long happened_count;
+
+const char* const kBlockedTexts[] = {"-", "futex", "epoll", "sleep", "stall"};
+const char* const kEndedTexts[] = {"woken", "timeout", "signal"};
+const char* const kRunTexts[] = {"dead", "waits for a CPU", "on CPU", "blocked", "waking"};
+const char* const kStatusTexts[] = {"idle", "running", "in call"};
+
+void print(const Happened& what) {
+    fprintf(stderr, "  %12.3f us  [%d] ", static_cast<double>(what.ns - 1000000000) / 1000, what.tid);
+    const auto a = static_cast<long long>(what.a), b = static_cast<long long>(what.b);
+    switch (what.event) {
+        case Event::kSwitch:
+            if (a == 0)
+                fprintf(stderr, "to its loop, processor %lld\n", b);
+            else
+                fprintf(stderr, "%s to fiber %lld, processor %lld\n", what.text, a, b);
+            break;
+        case Event::kBlock: fprintf(stderr, "sleeps: %s\n", kBlockedTexts[a]); break;
+        case Event::kWake: fprintf(stderr, "thread %lld awake: %s\n", b, kEndedTexts[a]); break;
+        case Event::kThread: fprintf(stderr, "new thread %lld\n", a); break;
+        case Event::kThreadEnd: fprintf(stderr, "thread ends\n"); break;
+        case Event::kSignal: fprintf(stderr, "signal, code %lld\n", a); break;
+        case Event::kEpollEvent: fprintf(stderr, "event of %lld: %llx\n", a, b); break;
+        case Event::kWrite: fprintf(stderr, "writes %lld\n", a); break;
+        case Event::kNote: fprintf(stderr, "%s %lld %lld\n", what.text, a, b); break;
+    }
+}
+
+void print_fiber(Fiber* fiber, void*) {
+    fprintf(stderr, "  fiber %llu state %d reason %s park %x attention %x depth %d%s worker %d\n",
+            id_of(fiber), static_cast<int>(fiber->state.peek()),
+            wait_reason_text(fiber->wait_reason), fiber->park.raw().peek(),
+            fiber->attention.peek(), fiber->depth, fiber->locked_worker != nullptr ? " locked" : "",
+            fiber->worker == nullptr ? 0 : fiber->worker->id);
+}
+
+}  // namespace
+
+void record(Event event, int64_t a, int64_t b, const char* text) {
+    happened[happened_count++ % kKept] = {g_machine.now_ns(), event,
+                                          g_machine.self == nullptr ? 0 : g_machine.self->tid, a, b,
+                                          text};
+    if (g_config.verbose) print(happened[(happened_count - 1) % kKept]);
+}
+
+void dump_state() {
+    const Scheduler& s = g_scheduler;
+    fprintf(stderr,
+            "global %d, idle processors %d, idle workers %d, spinning %d, need_spinning %u, "
+            "sleeper deadline %lld, monitor asleep %u, live %lld\n",
+            s.global.size.peek(), s.idle_processor_count.peek(), s.idle_worker_count.peek(),
+            s.spinning.peek(), s.need_spinning.peek(),
+            static_cast<long long>(s.sleeper_deadline_ns.peek()), s.monitor_asleep.peek(),
+            static_cast<long long>(s.live.peek()));
+    for (int i = 0; i < s.processor_count && i < 16; i++) {
+        Processor* p = s.processors[i];
+        fprintf(stderr, "  processor %d %s, worker %d, queued %d, io waiters %d, timers %zu%s\n", i,
+                kStatusTexts[static_cast<int>(p->status.peek())],
+                p->worker == nullptr ? 0 : p->worker->id, queue_length(p), p->poller.waiters.peek(),
+                p->timers.size(),
+                g_kernel.has_event(g_kernel.file(p->poller.epoll_fd)) ? ", has an event" : "");
+    }
+    int shown = 0;
+    for (Worker* w = s.workers.peek(); w != nullptr && shown++ < 24; w = w->all_next) {
+        const KernelThread* thread = g_machine.find(w->tid.load());
+        fprintf(stderr, "  worker %d thread %d %s %s, processor %d, fiber %llu%s%s\n", w->id,
+                w->tid.load(), thread == nullptr ? "?" : kRunTexts[static_cast<int>(thread->run)],
+                thread == nullptr ? "" : kBlockedTexts[static_cast<int>(thread->blocked)],
+                w->processor == nullptr ? -1 : w->processor->id,
+                w->current == nullptr || w->current->is_scheduler ? 0 : id_of(w->current),
+                w->is_spinning ? " spinning" : "", w->is_idle ? " idle" : "");
+    }
+    shown = 0;
+    if (g_runtime_started)
+        for (Fiber* f = s.registry.all_next; f != &s.registry && shown++ < 24; f = f->all_next)
+            print_fiber(f, nullptr);
+    fprintf(stderr, "last events:\n");
+    const unsigned long first = happened_count > 60 ? happened_count - 60 : 0;
+    for (unsigned long i = first; i < happened_count; i++) print(happened[i % kKept]);
+}
+
+void fail(const char* format, ...) {
+    g_quantum = INT32_MAX;
+    g_due_ps = INT64_MAX;
+    static bool failing = false;
+    if (failing) _exit(1);
+    failing = true;
+    fprintf(stderr, "FAILED at %.3f us after %lld steps: ",
+            static_cast<double>(g_machine.now_ns() - 1000000000) / 1000,
+            static_cast<long long>(g_machine.steps));
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\n");
+    g_dump();
+    _exit(1);
+}
+
+}  // namespace pfiber::sim

@@ -1,0 +1,9 @@
+// Simulator's stand-in for scheduler/host/libc.h: a random share of the moments counts as "in libc".
+#pragma once
+
+namespace pfiber::host {
+
+bool is_in_libc_or_loader(unsigned long pc);
+inline void resolve_libc() {}
+
+}  // namespace pfiber::host

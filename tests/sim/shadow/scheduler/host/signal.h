@@ -1,0 +1,26 @@
+// Simulator's stand-in for scheduler/host/signal.h.
+#pragma once
+
+#include <signal.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "scheduler/host/syscall.h"
+
+namespace pfiber::host {
+
+#define PFIBER_SIGNAL_TEXT
+
+using SignalHandler = void (*)(int, siginfo_t*, void*);
+
+long install_handler(int signal, SignalHandler handler, unsigned long flags, uint64_t mask);
+inline bool in_signal_text(unsigned long) { return false; }
+unsigned long program_counter(const void* context);
+unsigned long stack_pointer(const void* context);
+void set_saved_mask(void* context, uint64_t mask);
+inline void install_alternate_stack(uintptr_t, size_t, int) {}
+void interrupt_blocking_syscall(void* context);
+
+}  // namespace pfiber::host
