@@ -1,8 +1,8 @@
 // Preemption and kicks: one signal (PFIBER_SIGNAL, SIGURG) that makes a worker look at the attention
 // word of the fiber it runs.
 //
-// A timer on each worker's CPU clock fires every half slice; two fires in one slice while somebody
-// waits ask for preemption.  It never fires in a sleeping system call, so the program sees no EINTR.
+// A timer on each worker's CPU clock fires every few milliseconds; one that finds the same slice used
+// up while somebody waits asks for preemption.  It never fires in a sleeping system call, so the program sees no EINTR.
 // The handler switches on the fiber's own stack: identity moves with the fiber, so one that is
 // preempted inside malloc is like a descheduled kernel thread.  Refused (and left to the next hook):
 //   P1 in the runtime (depth), P2 inside a program's signal handler, P3 in libc or ld.so (a lock
@@ -24,6 +24,24 @@ namespace {
 
 std::atomic<bool> reported_no_timer{false};
 
+// The kernel looks at CPU timers once a tick, 4 ms on most systems.
+int64_t timer_period_ns() {
+    constexpr int64_t kTickNs = 4000000;
+    const int64_t half = options().slice_ms * 1000000 / 2;
+    return half < kTickNs ? half : kTickNs;
+}
+
+// The slice shrinks with the number of fibers that wait, down to two fifths: programs that spin for
+// another thread are tuned to the kernel's 3 to 4 ms.
+int64_t slice_ns(Processor* processor) {
+    const int64_t whole = options().slice_ms * 1000000;
+    const int64_t waiting = static_cast<int64_t>(processor->queue.size()) +
+                            (processor->queue.has_next() ? 1 : 0) +
+                            g_scheduler.global.size.load(std::memory_order_relaxed);
+    const int64_t share = whole / (waiting + 1);
+    return share > whole * 2 / 5 ? share : whole * 2 / 5;
+}
+
 // On the worker, in its handler, in the runtime.
 void note_timer_fire(Fiber* fiber) {
     Worker* worker = fiber->worker;
@@ -31,11 +49,14 @@ void note_timer_fire(Fiber* fiber) {
     if (processor == nullptr || fiber->in_call) return;
     if (g_scheduler.monitor_asleep.load(std::memory_order_relaxed) != 0) wake_monitor();
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    const int64_t cpu = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
     if (tick != worker->timer_tick) {
         worker->timer_tick = tick;
-        worker->timer_fires = 0;
+        worker->slice_start_ns = cpu;
     }
-    if (++worker->timer_fires < 2 || !somebody_waits(fiber)) return;
+    if (!somebody_waits(fiber)) return;
+    // On average the fiber ran half a period before the first fire that saw it.
+    if (cpu - worker->slice_start_ns + timer_period_ns() / 2 < slice_ns(processor)) return;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt, std::memory_order_relaxed);
 }
@@ -152,9 +173,9 @@ void preempt_worker_started(Worker* worker) {
     int timer = -1;
     long rc = host::raw_syscall(SYS_timer_create, CLOCK_THREAD_CPUTIME_ID, &event, &timer);
     if (rc == 0) {
-        const int64_t half = options().slice_ms * 1000000 / 2;
+        const int64_t period_ns = timer_period_ns();
         itimerspec period{};
-        period.it_interval = period.it_value = {half / 1000000000, half % 1000000000};
+        period.it_interval = period.it_value = {period_ns / 1000000000, period_ns % 1000000000};
         rc = host::raw_syscall(SYS_timer_settime, timer, 0, &period, nullptr);
     }
     if (rc != 0) {

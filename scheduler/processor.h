@@ -81,7 +81,7 @@ struct Worker {
     uintptr_t alternate_stack = 0;  // what the kernel has for this thread
     int cpu_timer = -1;
     uint32_t timer_tick = 0;   // schedule_tick at the last fire of the CPU timer
-    uint32_t timer_fires = 0;  // fires in a row that saw the same tick
+    int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
     host::KernelThreadMemory memory;
 };
 
