@@ -38,8 +38,11 @@ long region_call(Fiber* fiber, Region region, Restart restart, long number, cons
             enter_blocking_call(fiber);
         else
             enter_call(fiber);
-        const long answer = host::pfiber_blocking_syscall(
-            &fiber->attention, kAttendSignal | kAttendCancel, number, arguments);
+        const long answer = shim::cancellation_is_due(fiber)
+                                ? -EINTR
+                                : host::pfiber_blocking_syscall(&fiber->attention,
+                                                                kAttendSignal | kAttendCancel,
+                                                                number, arguments);
         exit_call(fiber);
         if (answer != -EINTR) return answer;
         shim::cancellation_point(fiber);
@@ -176,6 +179,7 @@ Step Waiting::wait(WaitReason reason) {
             if (timeout > 0) deadline_ns_ = deadline_after(timeout);
         }
     }
+    if (shim::cancellation_is_due(fiber_)) return Step::kInterrupted;
     IoWaiter waiter;
     waiter.fd = fd;
     waiter.directions = direction_;

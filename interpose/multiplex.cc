@@ -146,6 +146,8 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
         Step step = Step::kRetry;
         if (answer != 0)
             watch.restore();
+        else if (shim::cancellation_is_due(fiber) || shim::interrupted_since(fiber, mark, false))
+            step = Step::kInterrupted;  // by a handler that the call's own mask let through
         else
             step = watch.wait(deadline_ns, moved);
         RuntimeSection::leave(fiber);
@@ -178,8 +180,8 @@ long poll_once(pollfd* fds, nfds_t count) {
     return answer;
 }
 
-long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
+             shim::InterruptMark mark) {
     // The kernel checks the array before it is read here.
     const long first = poll_once(fds, count);
     if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
@@ -268,10 +270,10 @@ long store_answer(fd_set* const sets[3], size_t words, int count, const pollfd* 
     return bits;
 }
 
-long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns) {
+long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns,
+               shim::InterruptMark mark) {
     if (count < 0) return -EINVAL;
     if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const size_t words = (static_cast<size_t>(count) + 63) / 64;
     unsigned total = 0;
     for (size_t w = 0; w < words; w++)
@@ -336,7 +338,8 @@ int pf_poll(pollfd* fds, nfds_t count, int timeout) {
     if (fiber == nullptr)
         return static_cast<int>(result(host::raw_syscall(SYS_poll, fds, count, timeout)));
     shim::cancellation_point(fiber);
-    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout))));
+    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout),
+                                               shim::interrupt_mark(fiber))));
 }
 
 int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
@@ -353,7 +356,7 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of(timeout))));
+    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of(timeout), mark)));
 }
 
 int pf___poll_chk(pollfd* fds, nfds_t count, int timeout, size_t room) {
@@ -388,7 +391,7 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
     fd_set* const sets[3] = {read, write, except};
-    return static_cast<int>(result(select_on(fiber, count, sets, deadline_of(timeout))));
+    return static_cast<int>(result(select_on(fiber, count, sets, deadline_of(timeout), mark)));
 }
 
 // Linux writes the time left, also when a signal ends the wait.
@@ -411,7 +414,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
         shim::cancellation_point(fiber);
         fd_set* const sets[3] = {read, write, except};
         const int64_t deadline = deadline_of(timeout != nullptr ? &left : nullptr);
-        answer = select_on(fiber, count, sets, deadline);
+        answer = select_on(fiber, count, sets, deadline, shim::interrupt_mark(fiber));
         if (timeout != nullptr) left = to_timespec(deadline - Platform::now_ns());
     }
     if (timeout != nullptr) *timeout = {left.tv_sec, left.tv_nsec / 1000};

@@ -85,6 +85,42 @@ bool is_ours(const siginfo_t* info) {
            (info->si_code == SI_TKILL && info->si_pid == host::raw_getpid());
 }
 
+constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
+constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
+
+bool is_interrupted(Fiber* fiber) {
+    const uint32_t attention = fiber->attention.load(std::memory_order_acquire);
+    return (attention & kInterrupts) != 0 && (attention & kLost) == 0 &&
+           runtime_callbacks.attend != nullptr;
+}
+
+// In the runtime, on whose stack `context` was interrupted.
+PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
+    uint32_t attention = fiber->attention.load(std::memory_order_acquire);
+    // It runs on after a call that no hook saw, without a processor and perhaps without a hook in
+    // sight: signals for it cannot wait for one.
+    if ((attention & kLost) == kAttendRetaken && may_yield_here(fiber, context)) {
+        runtime_entry_slow(fiber);
+        attention = fiber->attention.load(std::memory_order_acquire);
+    }
+    if ((attention & kLost) != 0) return;
+    if ((attention & kInterrupts) != 0) host::interrupt_blocking_syscall(context);
+    if ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context)) {
+        fiber->attention.fetch_and(~uint32_t{kAttendPreempt});
+        if (somebody_waits(fiber)) yield_preempted(fiber);
+    }
+    attention = fiber->attention.load(std::memory_order_acquire);
+    // In a call the interrupted stub returns first, and the fiber attends when it leaves.
+    if ((attention & kInterrupts) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
+        fiber->attention.fetch_and(~(attention & kInterrupts));
+        fiber->depth = 0;
+        runtime_callbacks.attend(fiber, attention);
+        fiber->depth = 1;
+    }
+    // Perhaps another worker's by now: sigreturn is to leave this thread's mask as it is.
+    if (fiber->worker != nullptr) host::set_saved_mask(context, fiber->worker->kernel_mask);
+}
+
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
     const bool is_raised = fiber != nullptr && fiber->raised_info != nullptr;
@@ -95,34 +131,22 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
-    fiber->depth = 1;
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
-    uint32_t attention = fiber->attention.load(std::memory_order_acquire);
-    if ((attention & kLost) == 0) {
-        if (info->si_code == SI_TIMER) note_timer_fire(fiber);
-        attention = fiber->attention.load(std::memory_order_acquire);
-        if ((attention & (kAttendSignal | kAttendCancel)) != 0)
-            host::interrupt_blocking_syscall(context);
-        if ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context)) {
-            fiber->attention.fetch_and(~uint32_t{kAttendPreempt});
-            if (somebody_waits(fiber)) yield_preempted(fiber);
-        }
-        attention = fiber->attention.load(std::memory_order_acquire);
-        // In a call the interrupted stub returns first, and the fiber attends when it leaves.
-        if ((attention & (kAttendSignal | kAttendCancel)) != 0 && !fiber->in_call &&
-            runtime_callbacks.attend != nullptr) {
-            fiber->attention.fetch_and(~(attention & (kAttendSignal | kAttendCancel)));
-            fiber->depth = 0;
-            runtime_callbacks.attend(fiber, attention);
-            fiber->depth = 1;
-        }
-        // Perhaps another worker's by now: sigreturn is to leave this thread's mask as it is.
-        if (fiber->worker != nullptr) host::set_saved_mask(context, fiber->worker->kernel_mask);
+    if (info->si_code == SI_TIMER) {
+        fiber->depth = 1;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0) note_timer_fire(fiber);
     }
+    do {
+        fiber->depth = 1;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        attend_in_handler(fiber, context);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        fiber->depth = 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        // A kick that came while the depth was up was left to us.
+    } while (is_interrupted(fiber) && !fiber->in_call);
+    if (is_interrupted(fiber)) host::interrupt_blocking_syscall(context);
     errno = saved_errno;
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    fiber->depth = 0;
 }
 
 }  // namespace

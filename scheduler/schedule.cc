@@ -227,10 +227,18 @@ void runtime_entry_slow(Fiber* fiber) {
 }
 
 void runtime_leave_slow(Fiber* fiber) {
+    if (fiber->in_call) return;  // looked at when the call is left
     fiber->depth++;
     for (;;) {
         const uint32_t seen = fiber->attention.load(std::memory_order_acquire);
-        if (seen == 0) break;
+        if (seen == 0) {
+            // Whoever kicks us before the depth is down is told to leave it to us.
+            fiber->depth--;
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (fiber->attention.load(std::memory_order_acquire) == 0) return;
+            fiber->depth++;
+            continue;
+        }
         if ((seen & (kAttendClaim | kAttendRetaken)) != 0) {
             runtime_entry_slow(fiber);
             continue;
@@ -244,8 +252,6 @@ void runtime_leave_slow(Fiber* fiber) {
             fiber->depth++;
         }
     }
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    fiber->depth--;
 }
 
 }  // namespace pfiber

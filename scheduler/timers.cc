@@ -23,7 +23,7 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
     FiberTimer& timer = fiber->timer;
     timer.fiber = fiber;
     if (deadline_ns <= 0) deadline_ns = 1;  // 0 means "no deadline"; the past is due at once
-    timer.sequence.store(fiber->park.open_sequence(), std::memory_order_relaxed);
+    timer.sequence.store(fiber->park.open_sequence(), std::memory_order_release);
     timer.deadline_ns.store(deadline_ns, std::memory_order_release);
     // Only this fiber inserts it, so the owner can change from a processor to none but not to another.
     const int owner = timer.link.heap_owner;
@@ -62,7 +62,11 @@ bool run_timers(Processor* processor, int64_t now_ns) {
         LockGuard guard(processor->timer_lock);
         while (FiberTimer* timer = processor->timers.top()) {
             if (timer->link.key_ns > now_ns) break;
+            // The sequence first: with a deadline of an earlier wait it would be a later one's.  A
+            // deadline that is newer than the sequence puts itself in again, after this lock.
+            const uint32_t sequence = timer->sequence.load(std::memory_order_acquire);
             const int64_t deadline = timer->deadline_ns.load(std::memory_order_acquire);
+            Platform::chaos_point();
             if (deadline > now_ns) {
                 processor->timers.update(timer, deadline);
                 continue;
@@ -70,7 +74,6 @@ bool run_timers(Processor* processor, int64_t now_ns) {
             processor->timers.remove(timer);
             if (deadline == 0) continue;  // that wait ended long ago
             Fiber* fiber = timer->fiber;
-            const uint32_t sequence = timer->sequence.load(std::memory_order_relaxed);
             if (fiber->park.claim(sequence, Wake::kTimeout) ==
                 ParkWord<Platform>::Claim::kMustReady) {
                 *tail = fiber;

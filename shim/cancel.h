@@ -13,8 +13,6 @@ void cancel_thread_started(Fiber* fiber);
 int thread_cancel(Fiber* victim);                 // 0; any thread, also the victim itself
 int set_cancel_state(Fiber* fiber, int state, int* old);  // EINVAL
 int set_cancel_type(Fiber* fiber, int type, int* old);    // EINVAL
-// A request is pending and enabled: cancellation_point() would not return.
-bool cancellation_is_due(const Fiber* fiber);
 // The fiber leaves the runtime with kAttendCancel: acts on it only for asynchronous type.
 void attend_cancellation(Fiber* fiber);
 

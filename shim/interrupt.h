@@ -6,7 +6,8 @@
 //     cancellation_point(fiber);                    // entry, outside the runtime
 //     const InterruptMark mark = interrupt_mark(fiber);
 //     for (;;) {
-//         { RuntimeSection section(fiber); … try, or park … }   // handlers run here
+//         { RuntimeSection section(fiber); … try, or park unless cancellation_is_due(fiber) … }
+//                                                   // handlers run here
 //         if (done) break;
 //         cancellation_point(fiber);                // may not return
 //         if (interrupted_since(fiber, mark, restartable)) return -EINTR;
@@ -33,5 +34,9 @@ bool interrupted_since(const Fiber* fiber, InterruptMark mark, bool restartable)
 // Acts on a pending cancellation request when cancellation is enabled: unwinds and does not return.
 // Outside the runtime; frames above must be exception-safe (-fexceptions), hold no runtime object.
 void cancellation_point(Fiber* fiber);
+// A request is pending and enabled: cancellation_point() would not return.  Asked in the runtime
+// before each wait: what came between the last point and the entry has left no note, what comes
+// after the entry ends the wait.
+bool cancellation_is_due(const Fiber* fiber);
 
 }  // namespace pfiber::shim

@@ -160,7 +160,13 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
         send_to_process(signal, info);
     }
     if (fault) fiber->depth = depth;
-    if (in_call && !in_runtime) enter_call(fiber);
+    if (in_call && !in_runtime) {
+        enter_call(fiber);
+        // What arrived during the handler has taken back its notes; the call is not to begin anew.
+        if (cancellation_is_due(fiber)) fiber->attention.fetch_or(kAttendCancel);
+        if ((fiber->attention.load() & (kAttendSignal | kAttendCancel)) != 0)
+            host::interrupt_blocking_syscall(context);
+    }
     fiber->handler_depth--;
     check_attention(fiber);  // what was sent to this very fiber above
     errno = saved_errno;

@@ -35,8 +35,11 @@ int wait_for_signal(Fiber* fiber, uint64_t set, siginfo_t* info, int64_t deadlin
         enter_blocking_call(fiber);
         // The kernel gives a signal to the waiter only while the waiter blocks it.
         const uint64_t old = install_exact_mask((thread->mask | set) & ~signal_bit(SIGURG));
-        const long rc = host::pfiber_blocking_syscall(
-            &fiber->attention, kAttendSignal | kAttendCancel, SYS_rt_sigtimedwait, arguments);
+        const long rc = cancellation_is_due(fiber)
+                            ? -EINTR
+                            : host::pfiber_blocking_syscall(&fiber->attention,
+                                                            kAttendSignal | kAttendCancel,
+                                                            SYS_rt_sigtimedwait, arguments);
         install_exact_mask(old);
         thread->waiting_for.store(0);
         exit_call(fiber);
@@ -67,6 +70,8 @@ int suspend_with_mask(Fiber* fiber, uint64_t mask) {
     set_thread_mask(fiber, mask);
     while (!interrupted_since(fiber, mark, false) && !cancellation_is_due(fiber)) {
         RuntimeSection section(fiber);
+        // A handler may have run since the look above; from here on they wait for the wait.
+        if (interrupted_since(fiber, mark, false) || cancellation_is_due(fiber)) break;
         fiber->park.arm();
         park(fiber, WaitReason::kPause);
     }

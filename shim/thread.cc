@@ -198,8 +198,9 @@ int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancel
         {
             OptionalSection section;
             COUNT(parks_join);
-            wait = wait_on_address(&thread->life, not_finished, nullptr, nullptr, deadline_ns,
-                                   WaitReason::kJoin);
+            if (self == nullptr || !is_cancellation_point || !cancellation_is_due(self))
+                wait = wait_on_address(&thread->life, not_finished, nullptr, nullptr, deadline_ns,
+                                       WaitReason::kJoin);
         }
         if (wait.validated && wait.outcome == Wake::kTimeout &&
             (thread->life.load() & kFinished) == 0) {
