@@ -286,7 +286,7 @@ void calls() {
                     case 0: short_call(g_program.skewed(is_long ? 100 * kMs : 300 * kUs)); break;
                     case 1: short_call(0); break;
                     case 2: blocking_call(g_program.skewed(200 * kUs)); break;
-                    case 3: let_others(); break;
+                    case 3: is_long ? sleep_for(g_program.skewed(kMs)) : let_others(); break;
                     default: burn(g_program.skewed(20 * kUs));
                 }
             }
@@ -364,10 +364,14 @@ void locked() {
 void unseen() {
     const int64_t fibers = g_program.between(1, 2 * g_config.processors);
     Group group(2 * fibers);
+    Semaphore posts;
+    g_lateness_bound_ns += 20 * kMs;
     for (int64_t i = 0; i < fibers; i++) {
-        go([&group] {
-            for (int k = 0; k < 3; k++) {
-                unseen_call(g_program.skewed(40 * kMs));
+        go([&group, &posts] {
+            for (int k = 0; k < 8; k++) {
+                unseen_call(g_program.one_in(2) ? g_program.between(5 * kMs, 8 * kMs)
+                                                : g_program.skewed(40 * kMs));
+                for (int post = 0; post < 4; post++) posts.post();  // some time in the runtime
                 burn(g_program.skewed(50 * kUs));
             }
             group.done();
