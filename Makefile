@@ -17,7 +17,7 @@ CXXFLAGS += -std=c++17 -g $(OPT_$(MODE)) $(WARN) -fPIC -fvisibility=hidden -fvis
             -fno-rtti -fexceptions -fasynchronous-unwind-tables -fno-plt -ftls-model=initial-exec -I.
 LDLIBS   := -l:libboost_context.a -ldl
 LDFLAGS_SO := -shared -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,now -Wl,-z,nodelete \
-              -Wl,--no-undefined -Wl,--hash-style=gnu
+              -Wl,--no-undefined -Wl,--hash-style=gnu -Wl,--version-script=interpose/exports.map
 
 # The preloaded object: every layer but the launcher.
 SO_SRC   := $(filter-out interpose/launcher%,$(wildcard scheduler/host/*.cc scheduler/base/*.cc scheduler/*.cc \
@@ -28,7 +28,7 @@ LAUNCH_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(LAUNCH_SRC) scheduler/base/op
 
 all: $(BUILD)/libpfiber.so $(BUILD)/pfiber  ## build the library and the launcher
 
-$(BUILD)/libpfiber.so: $(SO_OBJ)
+$(BUILD)/libpfiber.so: $(SO_OBJ) interpose/exports.map
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(LDFLAGS_SO) -o $@ $(SO_OBJ) $(LDLIBS)
 
@@ -46,23 +46,28 @@ $(OBJ)/%.S.o: %.S
 	$(call say,AS,$<)
 	$(Q)$(CC) -g -I. -MMD -MP -c -o $@ $<
 
-# Unit tests link the objects they need out of an archive of the scheduler's layers.
+# Unit and model tests link the objects they need out of an archive of the scheduler's layers (but
+# unwind as programs do).
 UNIT_LIB := $(OBJ)/libunit.a
-UNIT_OBJ := $(filter $(OBJ)/scheduler/%,$(SO_OBJ))
+UNIT_OBJ := $(filter-out %/host/unwind.cc.o,$(filter $(OBJ)/scheduler/%,$(SO_OBJ)))
 UNIT_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/unit/*_test.cc))
+MODEL_BIN := $(patsubst %.cc,$(BUILD)/%,$(wildcard tests/model/*_test.cc))
 
 $(UNIT_LIB): $(UNIT_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
 
-$(BUILD)/tests/unit/%: tests/unit/%.cc $(UNIT_LIB)
+$(UNIT_BIN) $(MODEL_BIN): $(BUILD)/%: %.cc $(UNIT_LIB)
 	@mkdir -p $(@D)
 	$(call say,TEST,$@)
 	$(Q)$(CXX) $(filter-out -fno-rtti,$(CXXFLAGS)) -MMD -MP -MF $@.d -MT $@ -o $@ $< $(UNIT_LIB) \
 	  -lgtest_main -lgtest $(LDLIBS) -pthread
 
 unit: $(UNIT_BIN)  ## build and run the unit tests
-	$(Q)for test in $(UNIT_BIN); do $$test --gtest_brief=1 || exit 1; done
+	$(Q)tests/unit/run --filter '$(UNIT_FILTER)' $(UNIT_BIN)
+
+model: $(MODEL_BIN)  ## build and run the scheduler's protocols under a simulator
+	$(Q)tests/unit/run --filter '$(UNIT_FILTER)' $(MODEL_BIN)
 
 # The simulator compiles the scheduler's own sources a second time, with another host underneath.
 SIM_SRC  := $(filter-out scheduler/chaos.cc,$(wildcard scheduler/*.cc)) $(wildcard tests/sim/*.cc)
@@ -89,7 +94,7 @@ SECONDS ?= 60
 soak: $(SIM)  ## the same with random seeds: make soak SECONDS=600
 	$(Q)$(SIM) --soak $(SECONDS)
 
--include $(SIM_OBJ:.o=.d) $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d)
+-include $(SIM_OBJ:.o=.d) $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
 
 deps:  ## install what building and testing need (root, Debian)
 	$(Q).ci/deps
@@ -109,8 +114,14 @@ bench: all  ## native against pfiber in alternating runs
 deps-check:
 	$(Q).ci/deps --quiet
 
-lint:  ## formatting, static checks, shell scripts
+lint:  ## formatting, shell and python scripts, architecture
 	$(Q).ci/lint
+
+format:  ## format the sources
+	$(Q)git ls-files '*.c' '*.cc' '*.h' '*.inc' | xargs clang-format -i
+
+docs: $(BUILD)/pfiber  ## write the generated tables of README.md
+	$(Q)tests/tidy/run --write-tables
 
 clean:  ## remove build/
 	rm -rf $(BUILD)
@@ -118,5 +129,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check unit sim soak test demo demo-servers bench lint clean help
+.PHONY: all deps deps-check unit model sim soak test demo demo-servers bench lint format docs clean help
 .DELETE_ON_ERROR:

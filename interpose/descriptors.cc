@@ -199,6 +199,17 @@ int pf_fclose(FILE* file) {
     return real(fclose)(file);
 }
 
+// Waits for the child inside libc.
+int pf_pclose(FILE* file) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return real(pclose)(file);
+    shim::cancellation_point(fiber);
+    enter_blocking_call(fiber);
+    const int answer = real(pclose)(file);
+    exit_call(fiber);
+    return answer;
+}
+
 // ---- descriptors that are waited for
 
 int pf_pipe2(int fds[2], int flags) {

@@ -1,8 +1,8 @@
 // syscall(): private futexes of language runtimes and libraries are served by the wait queues, so
 // that a waiting thread costs no kernel thread; everything else goes to the kernel as given.
 //
-// Threads that are no fiber, and inline futex instructions (libgomp), wait in the kernel: a wake that
-// finds too few waiters here wakes there too.
+// Threads that are no fiber, and inline futex instructions (libgomp), wait in the kernel: a wake
+// that finds too few waiters here wakes there too.
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdarg.h>
@@ -40,8 +40,8 @@ long in_kernel(const FutexCall& call) {
 
 // A wait in the kernel, on a fiber: its worker waits with it.
 long wait_in_kernel(Fiber* fiber, const FutexCall& call) {
-    const long arguments[6] = {reinterpret_cast<long>(call.word), call.operation,
-                               static_cast<long>(call.value),     call.timeout,
+    const long arguments[6] = {reinterpret_cast<long>(call.word),  call.operation,
+                               static_cast<long>(call.value),      call.timeout,
                                reinterpret_cast<long>(call.word2), static_cast<long>(call.value3)};
     enter_blocking_call(fiber);
     const long result = host::pfiber_blocking_syscall(
@@ -125,11 +125,16 @@ uint32_t apply(Word* word, uint32_t code) {
     if ((argument & 0x800) != 0) argument |= 0xfffff000;
     if ((code >> 28 & FUTEX_OP_OPARG_SHIFT) != 0) argument = 1u << (argument & 31);
     switch (code >> 28 & 7) {
-        case FUTEX_OP_SET: return word->exchange(argument);
-        case FUTEX_OP_ADD: return word->fetch_add(argument);
-        case FUTEX_OP_OR: return word->fetch_or(argument);
-        case FUTEX_OP_ANDN: return word->fetch_and(~argument);
-        default: return word->fetch_xor(argument);
+        case FUTEX_OP_SET:
+            return word->exchange(argument);
+        case FUTEX_OP_ADD:
+            return word->fetch_add(argument);
+        case FUTEX_OP_OR:
+            return word->fetch_or(argument);
+        case FUTEX_OP_ANDN:
+            return word->fetch_and(~argument);
+        default:
+            return word->fetch_xor(argument);
     }
 }
 
@@ -137,12 +142,18 @@ bool compares(uint32_t code, uint32_t old_value) {
     auto argument = static_cast<int32_t>(code << 20) >> 20;
     const auto old = static_cast<int32_t>(old_value);
     switch (code >> 24 & 15) {
-        case FUTEX_OP_CMP_EQ: return old == argument;
-        case FUTEX_OP_CMP_NE: return old != argument;
-        case FUTEX_OP_CMP_LT: return old < argument;
-        case FUTEX_OP_CMP_LE: return old <= argument;
-        case FUTEX_OP_CMP_GT: return old > argument;
-        default: return old >= argument;
+        case FUTEX_OP_CMP_EQ:
+            return old == argument;
+        case FUTEX_OP_CMP_NE:
+            return old != argument;
+        case FUTEX_OP_CMP_LT:
+            return old < argument;
+        case FUTEX_OP_CMP_LE:
+            return old <= argument;
+        case FUTEX_OP_CMP_GT:
+            return old > argument;
+        default:
+            return old >= argument;
     }
 }
 
@@ -221,8 +232,6 @@ long dispatch(long number, const long* a) {
         case SYS_membarrier:
         case SYS_sched_getaffinity:
         case SYS_getrandom:
-        case SYS_tgkill:
-        case SYS_tkill:
             return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
         default: {
             long answer = 0;
@@ -240,6 +249,16 @@ extern "C" long pf_syscall(long number, ...) {
     long arguments[6];
     for (long& argument : arguments) argument = va_arg(list, long);
     va_end(list);
+    // Numbers whose library function has a body of its own; read, write and the like may join them.
+    switch (number) {
+        case SYS_tgkill:
+            return pf_tgkill(static_cast<pid_t>(arguments[0]), static_cast<pid_t>(arguments[1]),
+                             static_cast<int>(arguments[2]));
+        case SYS_sched_yield:
+            return pf_sched_yield();
+        default:
+            break;
+    }
     const long result = dispatch(number, arguments);
     if (__builtin_expect(!host::is_error(result), 1)) return result;
     errno = static_cast<int>(-result);

@@ -94,7 +94,7 @@ void restart_after_fork() {
     if (fiber == nullptr) return;
     runtime_after_fork(fiber);
     shim::threads_after_fork(fiber);
-    t_current = nullptr;
+    t_current = t_owner = nullptr;
     mode = Mode::kOptionsRead;
 }
 

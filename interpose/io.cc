@@ -157,7 +157,10 @@ long next_hidden(unsigned first) {
 
 short poll_now(int fd, short events) {
     pollfd one{fd, events, 0};
-    const long count = host::raw_syscall(SYS_poll, &one, 1, 0);
+    long count;
+    // EINTR may be the runtime's own signal, and says nothing about the descriptor.
+    do count = host::raw_syscall(SYS_poll, &one, 1, 0);
+    while (count == -EINTR);
     return count > 0 ? one.revents : short{0};
 }
 

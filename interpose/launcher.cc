@@ -17,7 +17,9 @@
 
 namespace pfiber {
 
-bool print_hooks();                // launcher_hooks.cc
+// launcher_hooks.cc
+void print_hooks();
+void print_hooks_markdown();
 int dump_process(const char* pid);  // launcher_dump.cc; an exit status
 
 namespace {
@@ -33,7 +35,8 @@ constexpr char kUsage[] =
     "    --gomaxprocs N       run on N processors (sets GOMAXPROCS)\n"
     "    -e NAME=VALUE        set one of the variables below for the program\n"
     "    --hooks              print how each libc function is served\n"
-    "    --options-markdown   print the table of variables for README.md\n"
+    "    --options-markdown, --hooks-markdown\n"
+    "                         print the tables of README.md\n"
     "    --version, --help\n"
     "\n"
     "variables  [default]:\n";
@@ -153,14 +156,6 @@ int print_help() {
     return finish_output();
 }
 
-int print_ledger() {
-    if (!print_hooks()) {
-        host::error("this build has no table of hooks");
-        return kExitUsage;
-    }
-    return finish_output();
-}
-
 int usage_error(const char* what, const char* argument) {
     host::error("%s%s; see pfiber --help", what, argument);
     return kExitUsage;
@@ -188,7 +183,10 @@ int main_command(char** argv) {
             break;
         }
         if (argument == "--help" || argument == "-h") return print_help();
-        if (argument == "--hooks") return print_ledger();
+        if (argument == "--hooks" || argument == "--hooks-markdown") {
+            argument == "--hooks" ? print_hooks() : print_hooks_markdown();
+            return finish_output();
+        }
         if (argument == "--version") {
             printf("pfiber %s\n", kVersion);
             return finish_output();

@@ -1,30 +1,99 @@
-// `pfiber --hooks`: the ledger as a table, one line for each libc symbol that pfiber serves.
+// `pfiber --hooks`: the ledger as a table, one line for each libc symbol that pfiber serves; and
+// the summary of it that stands in README.md.
 //
-// Only expands interpose/hooks.def; must not know what a row means beyond its text.
+// Only expands interpose/hooks.def; what the classes mean is told here once, for readers of either.
 #include <stdio.h>
+#include <string.h>
 
-#define PFIBER_STRINGS(...) #__VA_ARGS__
+#include <string>
 
 namespace pfiber {
+namespace {
 
-// False where this build has no ledger.
-bool print_hooks() {
-#if __has_include("interpose/hooks.def")
-#define ROW(symbol, ...) printf("%-32s %s\n", #symbol, PFIBER_STRINGS(__VA_ARGS__));
-#define HOOK(symbol, class, redirect, note) ROW(symbol, class, note)
-#define PRIVATE_HOOK(symbol, class, redirect, note) ROW(symbol, class, note)
-#define ALIAS(symbol, target, redirect, note) ROW(symbol, as target, note)
-#define INNER(symbol, class, note) ROW(symbol, class, note)
+struct Row {
+    const char* symbol;
+    const char* served;  // the class; of an alias, the row that serves it
+    const char* redirect;
+    const char* note;
+    bool is_alias;
+};
+
+const Row kRows[] = {
+#define HOOK(symbol, class, redirect, note) {#symbol, #class, #redirect, note, false},
+#define PRIVATE_HOOK(symbol, class, redirect, note) {#symbol, #class, #redirect, note, false},
+#define ALIAS(symbol, target, redirect, note) {#symbol, #target, #redirect, note, true},
+#define INNER(symbol, class, note) {#symbol, #class, "R", note, false},
 #include "interpose/hooks.def"
 #undef HOOK
 #undef PRIVATE_HOOK
 #undef ALIAS
 #undef INNER
-#undef ROW
-    return true;
-#else
-    return false;
-#endif
+};
+
+struct Class {
+    const char* name;
+    const char* meaning;
+};
+
+const Class kClasses[] = {
+    {"FIBER", "served in user space"},
+    {"READY", "tried, then the fiber is parked until a descriptor is ready"},
+    {"TIMER", "the fiber is parked until a time"},
+    {"MAYBE", "called; the processor is retaken if the call lasts"},
+    {"BLOCKING", "the processor is handed off before the call"},
+    {"TRACK", "never blocks; pfiber takes notes or translates"},
+};
+
+const Row* find_row(const char* symbol) {
+    for (const Row& row : kRows) {
+        if (!row.is_alias && strcmp(row.symbol, symbol) == 0) return &row;
+    }
+    return nullptr;
+}
+
+const char* class_of(const Row& row) {
+    const Row* target = row.is_alias ? find_row(row.served) : &row;
+    return target != nullptr ? target->served : "?";
+}
+
+bool is_redirected(const Row& row) { return strcmp(row.redirect, "R") == 0; }
+
+void print_row(const Row& row) {
+    std::string note = row.is_alias ? std::string("as ") + row.served : "";
+    if (row.note[0] != '\0') note += (note.empty() ? "" : "; ") + std::string(row.note);
+    printf("%-32s %-9s %-10s%s%s\n", row.symbol, class_of(row), is_redirected(row) ? "yes" : "no",
+           note.empty() ? "" : " ", note.c_str());
+}
+
+}  // namespace
+
+void print_hooks() {
+    printf("%-32s %-9s %-10s %s\n", "symbol", "class", "redirected", "note");
+    for (const Row& row : kRows) print_row(row);
+    printf("\n");
+    for (const Class& c : kClasses) printf("%-9s %s\n", c.name, c.meaning);
+    printf("redirected: calls from inside libc arrive here too\n");
+}
+
+void print_hooks_markdown() {
+    printf(
+        "| class | what happens to the calling thread | symbols | redirected "
+        "|\n|---|---|---|---|\n");
+    int total = 0;
+    int total_redirected = 0;
+    for (const Class& c : kClasses) {
+        int count = 0;
+        int redirected = 0;
+        for (const Row& row : kRows) {
+            if (strcmp(class_of(row), c.name) != 0) continue;
+            count++;
+            redirected += is_redirected(row) ? 1 : 0;
+        }
+        printf("| %s | %s | %d | %d |\n", c.name, c.meaning, count, redirected);
+        total += count;
+        total_redirected += redirected;
+    }
+    printf("| all | | %d | %d |\n", total, total_redirected);
 }
 
 }  // namespace pfiber

@@ -165,22 +165,23 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
     }
 }
 
-// A region of at most the time left; null: no limit.
-const timespec* time_left(int64_t deadline_ns, timespec* left) {
-    if (deadline_ns == kNever) return nullptr;
-    *left = to_timespec(deadline_ns - Platform::now_ns());
-    return left;
-}
-
 constexpr int kSmallCount = 24;
 constexpr unsigned long kMostDescriptors = 1 << 20;
 
 // ---- poll
 
+// Also a poll that does not wait answers EINTR when a signal is pending, the runtime's own included.
+long poll_once(pollfd* fds, nfds_t count) {
+    long answer;
+    do answer = host::raw_syscall(SYS_poll, fds, count, 0);
+    while (answer == -EINTR);
+    return answer;
+}
+
 long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     // The kernel checks the array before it is read here.
-    const long first = host::raw_syscall(SYS_poll, fds, count, 0);
+    const long first = poll_once(fds, count);
     if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
     Scratch<IoWaiter, kSmallCount> waiters(count);
     Scratch<uint8_t, kSmallCount> had(count);
@@ -199,7 +200,7 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
     }
     const long answer = watch_loop(
         fiber, watch, mark, deadline_ns,
-        [&] { return host::raw_syscall(SYS_poll, asked, count, 0); },
+        [&] { return poll_once(asked, count); },
         [&](int i, int fd) {
             if (asked == fds) {
                 asked = copies.items();
@@ -294,7 +295,7 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     }
     // poll reports errors and hang-ups unasked; select does not count them for every set.
     const auto look = [&]() -> long {
-        const long answer = host::raw_syscall(SYS_poll, asked.items(), total, 0);
+        const long answer = poll_once(asked.items(), total);
         if (answer <= 0) return answer;
         bool is_any = false;
         for (unsigned i = 0; i < total; i++) {
@@ -317,62 +318,6 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
             });
     if (answer < 0) return answer;
     return store_answer(sets, words, count, asked.items());
-}
-
-// ---- epoll
-
-// An epoll instance of the program, itself registered in ours: one outer event for each inner one,
-// also when an earlier one was not collected; parked on only after it had nothing.
-long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadline_ns) {
-    if (is_hidden(fd)) return -EBADF;
-    const long first = host::raw_syscall(SYS_epoll_pwait, fd, events, most, 0, nullptr, 8);
-    if (first != 0 || deadline_ns == 0) return first;
-    Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr) return -ENOMEM;
-    Waiting waiting(fiber, fd, descriptor, kRead);
-    waiting.never_nonblocking();
-    waiting.set_deadline(deadline_ns);
-    for (;;) {
-        RuntimeSection::enter(fiber);
-        const bool had = waiting.clear();
-        const long answer =
-            host::raw_syscall(SYS_epoll_pwait, waiting.fd, events, most, 0, nullptr, 8);
-        Step step = Step::kRetry;
-        if (answer != 0)
-            waiting.restore(had);
-        else
-            step = waiting.wait(WaitReason::kPoll);
-        RuntimeSection::leave(fiber);
-        if (answer != 0) return answer;
-        switch (step) {
-            case Step::kTimedOut:
-                return host::raw_syscall(SYS_epoll_pwait, waiting.fd, events, most, 0, nullptr, 8);
-            case Step::kInterrupted:
-                if (waiting.interrupted(Restart::kNo)) return -EINTR;
-                break;
-            case Step::kUnpollable: {
-                timespec left;
-                return blocking_call(fiber, Restart::kNo, SYS_epoll_pwait2, waiting.fd, events,
-                                     most, time_left(deadline_ns, &left), nullptr, 8);
-            }
-            default:
-                break;
-        }
-    }
-}
-
-int64_t deadline_of_ms(int timeout) {
-    if (timeout < 0) return kNever;
-    return timeout == 0 ? 0 : deadline_after(timeout * int64_t{1000000});
-}
-// A checked relative time; null waits for ever.
-int64_t deadline_of(const timespec* timeout) {
-    if (timeout == nullptr) return kNever;
-    const int64_t ns = nanoseconds(timeout);
-    return ns <= 0 ? 0 : deadline_after(ns);
-}
-bool is_bad(const timespec* timeout) {
-    return timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0);
 }
 
 }  // namespace
@@ -471,38 +416,6 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     }
     if (timeout != nullptr) *timeout = {left.tv_sec, left.tv_nsec / 1000};
     return static_cast<int>(result(answer));
-}
-
-int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sigset_t* mask) {
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr)
-        return static_cast<int>(
-            result(host::raw_syscall(SYS_epoll_pwait, fd, events, most, timeout, mask, 8)));
-    shim::cancellation_point(fiber);
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
-    const shim::MaskGuard guard(fiber, mask);
-    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
-        return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout))));
-}
-
-int pf_epoll_wait(int fd, epoll_event* events, int most, int timeout) {
-    return pf_epoll_pwait(fd, events, most, timeout, nullptr);
-}
-
-int pf_epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeout,
-                    const sigset_t* mask) {
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr)
-        return static_cast<int>(
-            result(host::raw_syscall(SYS_epoll_pwait2, fd, events, most, timeout, mask, 8)));
-    shim::cancellation_point(fiber);
-    if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
-    const shim::MaskGuard guard(fiber, mask);
-    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
-        return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of(timeout))));
 }
 
 }  // extern "C"

@@ -98,7 +98,10 @@ int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     cancellation_point(fiber);
     int64_t deadline = kNever;
     if (timeout != nullptr) deadline = interpose::deadline_after(interpose::nanoseconds(timeout));
-    return wait_for_signal(fiber, mask_of(set), info, deadline);
+    const int signal = wait_for_signal(fiber, mask_of(set), info, deadline);
+    // As glibc shows it: a waiter cannot tell tgkill from kill.
+    if (signal > 0 && info != nullptr && info->si_code == SI_TKILL) info->si_code = SI_USER;
+    return signal;
 }
 
 int suspend(const sigset_t* set) {

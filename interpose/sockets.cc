@@ -93,17 +93,25 @@ void note_received(const msghdr* message) {
 
 long raw_send_message(int fd, const msghdr* message, int flags, long done) {
     if (done == 0) return host::raw_syscall(SYS_sendmsg, fd, message, flags);
-    // The rest of a stream: no control data twice, no signal for what belongs to the next call.
+    // The rest of a stream: no control data twice.
     const VectorPosition at(message->msg_iov, message->msg_iovlen, static_cast<size_t>(done));
     const iovec* element = message->msg_iov + at.index;
     if (at.offset != 0)
         return host::raw_syscall(SYS_sendto, fd,
                                  static_cast<const char*>(element->iov_base) + at.offset,
-                                 element->iov_len - at.offset, flags | MSG_NOSIGNAL, nullptr, 0);
+                                 element->iov_len - at.offset, flags, nullptr, 0);
     msghdr rest{};
     rest.msg_iov = message->msg_iov + at.index;
     rest.msg_iovlen = message->msg_iovlen - at.index;
-    return host::raw_syscall(SYS_sendmsg, fd, &rest, flags | MSG_NOSIGNAL);
+    return host::raw_syscall(SYS_sendmsg, fd, &rest, flags);
+}
+
+// Streams raise SIGPIPE when they are broken, unless asked not to; ours are sent with MSG_NOSIGNAL.
+long settle(Fiber* fiber, Descriptor* descriptor, int fd, int flags, long answer) {
+    if (__builtin_expect(answer == -EPIPE, 0) && (flags & MSG_NOSIGNAL) == 0 &&
+        socket_type_of(descriptor, fd) == SOCK_STREAM)
+        raise_broken_pipe(fiber);
+    return answer;
 }
 
 // The queue of an AF_UNIX datagram socket that is not our peer raises no edge when it drains.
@@ -205,15 +213,15 @@ long send_bytes(Fiber* fiber, int fd, const void* data, size_t size, int flags,
                              length);
     }
     Waiting waiting(fiber, fd, descriptor, kWrite);
-    return send_all(
+    const long answer = send_all(
         fiber, waiting, true,
         [&](int number, long done) {
             return host::raw_syscall(SYS_sendto, number, static_cast<const char*>(data) + done,
                                      size - static_cast<size_t>(done),
-                                     flags | MSG_DONTWAIT | (done > 0 ? MSG_NOSIGNAL : 0), address,
-                                     length);
+                                     flags | MSG_DONTWAIT | MSG_NOSIGNAL, address, length);
         },
         region, [&] { return static_cast<long>(size > kMostBytes ? kMostBytes : size); });
+    return settle(fiber, waiting.descriptor, waiting.fd, flags, answer);
 }
 
 long send_message(Fiber* fiber, int fd, const msghdr* message, int flags) {
@@ -226,16 +234,17 @@ long send_message(Fiber* fiber, int fd, const msghdr* message, int flags) {
         return blocking_call(fiber, Restart::kYes, SYS_sendmsg, fd, message, flags);
     }
     Waiting waiting(fiber, fd, descriptor, kWrite);
-    return send_all(
+    const long answer = send_all(
         fiber, waiting, true,
         [&](int number, long done) {
-            return raw_send_message(number, message, flags | MSG_DONTWAIT, done);
+            return raw_send_message(number, message, flags | MSG_DONTWAIT | MSG_NOSIGNAL, done);
         },
         [&](int number, long done) {
             if (done > 0) return done;  // what is left waits for nobody
             return maybe_call(fiber, Restart::kYes, SYS_sendmsg, number, message, flags);
         },
         [&] { return total_bytes(message->msg_iov, message->msg_iovlen); });
+    return settle(fiber, waiting.descriptor, waiting.fd, flags, answer);
 }
 
 namespace {

@@ -26,11 +26,16 @@ int with_errno(int error) {
 
 int as_c11(int error) {
     switch (error) {
-        case 0: return thrd_success;
-        case EBUSY: return thrd_busy;
-        case ETIMEDOUT: return thrd_timedout;
-        case ENOMEM: return thrd_nomem;
-        default: return thrd_error;
+        case 0:
+            return thrd_success;
+        case EBUSY:
+            return thrd_busy;
+        case ETIMEDOUT:
+            return thrd_timedout;
+        case ENOMEM:
+            return thrd_nomem;
+        default:
+            return thrd_error;
     }
 }
 
@@ -57,8 +62,7 @@ int pf_pthread_mutex_init(pthread_mutex_t* mutex, const pthread_mutexattr_t* att
     const int result = real(pthread_mutex_init)(mutex, attributes);
     int shared = PTHREAD_PROCESS_PRIVATE;
     if (attributes != nullptr) pthread_mutexattr_getpshared(attributes, &shared);
-    if (result == 0 && shared == PTHREAD_PROCESS_PRIVATE)
-        Mutex::of(mutex)->kind &= ~Mutex::kShared;
+    if (result == 0 && shared == PTHREAD_PROCESS_PRIVATE) Mutex::of(mutex)->kind &= ~Mutex::kShared;
     return result;
 }
 

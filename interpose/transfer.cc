@@ -10,6 +10,7 @@
 
 #include "interpose/hooks.h"
 #include "shim/mask.h"
+#include "shim/signal.h"
 
 namespace pfiber::interpose {
 
@@ -18,6 +19,22 @@ namespace {
 // preadv2/pwritev2 at the file's own position.
 long vector_nowait(long number, int fd, const iovec* vector, size_t count) {
     return host::raw_syscall(number, fd, vector, count, -1L, -1L, RWF_NOWAIT);
+}
+
+// Linux 6.18: the signal would land in the runtime; there it cannot be told from one for the process.
+constexpr int kRwfNoSignal = 0x100;
+std::atomic<int> no_signal_flag{kRwfNoSignal};
+
+// A write that does not wait; *is_silent: EPIPE came without its signal.
+long write_nowait(int fd, const iovec* vector, size_t count, bool* is_silent) {
+    const int flag = no_signal_flag.load(std::memory_order_relaxed);
+    const long answer =
+        host::raw_syscall(SYS_pwritev2, fd, vector, count, -1L, -1L, RWF_NOWAIT | flag);
+    *is_silent = answer == -EPIPE && flag != 0;
+    if (answer != -EOPNOTSUPP || flag == 0) return answer;
+    const long plain = vector_nowait(SYS_pwritev2, fd, vector, count);
+    if (plain != -EOPNOTSUPP) no_signal_flag.store(0, std::memory_order_relaxed);
+    return plain;
 }
 
 bool refuses_nowait(Descriptor* descriptor, uint8_t direction, long answer) {
@@ -89,11 +106,12 @@ long pipe_write_polled(Fiber* fiber, Waiting& waiting, const iovec* vector, size
 long pipe_write(Fiber* fiber, Descriptor* descriptor, int fd, const iovec* vector, size_t count) {
     Waiting waiting(fiber, fd, descriptor, kWrite);
     if ((descriptor->no_nowait & kWrite) == 0) {
+        bool is_silent = false;
         const long answer = send_all(
             fiber, waiting, false,
             [&](int number, long done) {
                 return write_from(vector, count, done, 0, [&](const iovec* from, size_t left) {
-                    return vector_nowait(SYS_pwritev2, number, from, left);
+                    return write_nowait(number, from, left, &is_silent);
                 });
             },
             [&](int number, long done) {
@@ -103,6 +121,7 @@ long pipe_write(Fiber* fiber, Descriptor* descriptor, int fd, const iovec* vecto
                 });
             },
             [&] { return total_bytes(vector, count); });
+        if (is_silent) raise_broken_pipe(fiber);
         if (!refuses_nowait(waiting.descriptor, kWrite, answer)) return answer;
     }
     return pipe_write_polled(fiber, waiting, vector, count);
@@ -242,6 +261,17 @@ long writev_on(Fiber* fiber, int fd, const iovec* vector, int count) {
 }
 
 }  // namespace
+
+void raise_broken_pipe(Fiber* fiber) {
+    siginfo_t info{};
+    info.si_signo = SIGPIPE;
+    info.si_code = SI_USER;
+    info.si_pid = host::raw_getpid();
+    info.si_uid = static_cast<uid_t>(host::raw_syscall(SYS_getuid));
+    RuntimeSection::enter(fiber);
+    shim::send_to_fiber(fiber, SIGPIPE, &info);
+    RuntimeSection::leave(fiber);  // its handler runs here
+}
 
 }  // namespace pfiber::interpose
 

@@ -83,6 +83,9 @@ long send_all(Fiber* fiber, Waiting& waiting, bool is_socket, Attempt&& attempt,
     }
 }
 
+// transfer.cc.  SIGPIPE for the calling fiber, as the kernel sends it to the thread that writes.
+void raise_broken_pipe(Fiber* fiber);
+
 // sockets.cc
 long receive_message(Fiber* fiber, int fd, msghdr* message, int flags);
 long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, sockaddr* address,

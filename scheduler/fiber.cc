@@ -176,6 +176,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     host::identity_assign(fiber->tp, tid, fiber->stack_low, fiber->stack_top - fiber->stack_low,
                           guard_size);
     *host::tls_at(fiber->tp, &t_current) = fiber;
+    *host::tls_at(fiber->tp, &t_owner) = fiber;
     return fiber;
 }
 
@@ -264,7 +265,7 @@ Fiber* fiber_with_tid(uint32_t tid) {
 void lock_to_worker(Fiber* fiber) {
     RuntimeSection section(fiber);
     if (fiber->lock_count++ > 0) return;
-    COUNT(locked_fibers);
+    COUNT(locked);
     fiber->locked_worker = fiber->worker;
     fiber->worker->locked_fiber = fiber;
 }

@@ -92,6 +92,7 @@ struct Fiber {
     uint64_t id = 0;
     uint32_t tid = 0;
     int32_t handler_depth = 0;       // program signal handlers on this fiber
+    bool noted_sigpipe = false;      // landed in the runtime, directed at this fiber
     int raised_signal = 0;           // re-raised at our own kernel thread for this fiber
     uintptr_t handler_frame = 0;     // of the innermost: tells whether siglongjmp left it
     int64_t since_ns = 0;       // when the present state began (dump)
@@ -122,6 +123,10 @@ struct FiberRef {
 // that pfiber does not run (before the start, foreign threads).  On a worker's own stack it is that
 // worker's scheduler fiber.
 extern __thread Fiber* t_current __attribute__((tls_model("initial-exec")));
+
+// The same, but never cleared while the fiber borrows its memory to a child (vfork, spawn): who owns
+// this identity block, for others that look it up by pthread_t.
+extern __thread Fiber* t_owner __attribute__((tls_model("initial-exec")));
 
 // The calling fiber, or null for a thread that the kernel alone runs.
 inline Fiber* current_fiber() { return t_current; }

@@ -118,6 +118,7 @@ Worker* create_worker() {
     worker->cpu_timer = -1;
     worker->kernel_mask = 0;
     worker->mask_generation = 0;
+    worker->has_exact_mask = worker->is_monitor = false;
     Fiber& scheduler = worker->scheduler_fiber;
     scheduler.is_scheduler = true;
     scheduler.depth = 1;
@@ -269,6 +270,8 @@ void acquire_processor(Worker* worker, Processor* processor) {
     worker->processor = processor;
     worker->old_processor = processor;
     processor->status.store(ProcessorStatus::kRunning);
+    // Published first: either we see that it sleeps, or it sees that not everything is idle.
+    if (g_scheduler.monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
 }
 
 Processor* release_processor(Worker* worker) {

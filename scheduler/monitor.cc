@@ -4,7 +4,6 @@
 // long-running fibers to yield, polls instances that nobody polls, and runs overdue timers of busy
 // processors.  It sleeps 20 µs, after 50 idle rounds twice as long each round up to 10 ms, and
 // without limit while every processor is idle.
-#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 
@@ -12,6 +11,7 @@
 #include "scheduler/base/options.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/trace.h"
 
@@ -24,6 +24,7 @@ constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
 constexpr int64_t kTimerLateNs = 100000;
+constexpr int kIdleRounds = 10;  // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
 Worker* monitor;
@@ -55,30 +56,11 @@ bool retake_from_call(Processor* processor, int64_t now) {
     return true;
 }
 
-// True when kernel thread `tid` sleeps in the kernel: state S or D in its stat line.
-bool is_asleep(int tid) {
-    char path[64] = "/proc/self/task/";
-    char digits[12];
-    int length = 0, at = 16;
-    for (int rest = tid; rest > 0; rest /= 10) digits[length++] = static_cast<char>('0' + rest % 10);
-    while (length > 0) path[at++] = digits[--length];
-    for (const char* tail = "/stat"; *tail != 0;) path[at++] = *tail++;
-    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (host::is_error(fd)) return false;
-    char line[256];
-    const long size = host::raw_read(static_cast<int>(fd), line, sizeof line);
-    host::raw_close(static_cast<int>(fd));
-    for (long i = size - 1; i > 1; i--)  // the name in parentheses may hold anything: from the right
-        if (line[i - 1] == ')' && line[i] == ' ' && i + 1 < size)
-            return line[i + 1] == 'S' || line[i + 1] == 'D';
-    return false;
-}
-
 // A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
 bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 || !is_asleep(worker->tid.load())) return false;
+    if (fiber->is_scheduler || fiber->depth != 0 || !host::is_asleep_in_kernel(worker->tid.load())) return false;
     fiber->attention.fetch_or(kAttendClaim);
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     Platform::chaos_point();
@@ -187,15 +169,18 @@ void deep_sleep(int64_t deadline) {
 [[noreturn]] void monitor_main(void* argument) {
     t_current = &static_cast<Worker*>(argument)->scheduler_fiber;
     int64_t sleep_ns = kShortestSleepNs;
-    int idle_rounds = 0;
+    int idle_rounds = 0, idle_since = 0;
     int64_t next_trace = Platform::now_ns();
     for (;;) {
         const int64_t trace_ns = options().schedtrace_ms * 1000000;
         int64_t now = Platform::now_ns();
-        if (nothing_to_watch()) {
+        // A server that is idle between requests would pay a wake-up of this thread for each: only
+        // after a while without work it sleeps for good, and the next processor in use wakes it.
+        idle_since = nothing_to_watch() ? idle_since + 1 : 0;
+        if (idle_since > kIdleRounds && sleep_ns == kLongestSleepNs) {
             deep_sleep(trace_ns > 0 ? next_trace : kNever);
             sleep_ns = kShortestSleepNs;
-            idle_rounds = 0;
+            idle_rounds = idle_since = 0;
         } else {
             int64_t until = now + sleep_ns;
             const int64_t timer = earliest_timer_ns();
@@ -237,6 +222,7 @@ bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     monitor = create_worker();
     if (monitor == nullptr) return false;
+    monitor->is_monitor = true;
     return host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid) == 0;
 }
 

@@ -31,29 +31,38 @@ std::atomic<int> runtime_descriptor_count{0};
 std::atomic<int> lowest_runtime_descriptor{INT32_MAX};
 std::atomic<bool> reported_epoll_limit{false};
 
-// Out of the program's way: above its limit where that may be raised for a moment, so that no number
-// which the program can have is taken, else as high as possible.
-int move_up(long fd) {
-    if (host::is_error(fd)) return -1;
+Lock limit_lock;  // two that raise the limit at once would leave it raised
+
+// A duplicate out of the program's way: above its limit where that may be raised for a moment, so that
+// no number which the program can have is taken, else as high as possible.
+int duplicate_high(int fd) {
+    LockGuard guard(limit_lock);
     rlimit limit{};
     host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     constexpr rlim_t kHighest = 1 << 16;  // the kernel's table grows with the highest number
     constexpr rlim_t kRoom = 4096;
-    long moved = -1;
+    long made = -1;
     if (limit.rlim_cur <= kHighest) {
         rlimit raised{limit.rlim_cur + kRoom, limit.rlim_max};
         if (raised.rlim_max < raised.rlim_cur) raised.rlim_max = raised.rlim_cur;
         if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) == 0) {
-            moved = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, limit.rlim_cur);
+            made = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, limit.rlim_cur);
             host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
         }
     }
     const rlim_t top = limit.rlim_cur < kHighest ? limit.rlim_cur : kHighest;
-    for (rlim_t below = 64; below <= top && moved < 0; below *= 2)
-        moved = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, top - below);
+    for (rlim_t below = 64; below <= top && made < 0; below *= 2)
+        made = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, top - below);
+    return made < 0 ? -1 : static_cast<int>(made);
+}
+
+// The number that the program's next open would get stays free.
+int move_up(long fd) {
+    if (host::is_error(fd)) return -1;
+    const int moved = duplicate_high(static_cast<int>(fd));
     if (moved < 0) return static_cast<int>(fd);
     host::raw_close(static_cast<int>(fd));
-    return static_cast<int>(moved);
+    return moved;
 }
 
 int adopt(int fd) {
@@ -366,6 +375,7 @@ void pollers_reset_after_fork() {
     runtime_descriptor_count.store(0);
     lowest_runtime_descriptor.store(INT32_MAX);
     master_fd = break_fd = -1;
+    limit_lock.reset();
 }
 
 bool is_runtime_descriptor(int fd) {
@@ -384,10 +394,7 @@ bool evade_runtime_descriptor(int fd) {
     const int count = runtime_descriptor_count.load();
     for (int i = 0; i < count; i++) {
         if (runtime_descriptors[i] != fd) continue;
-        const long copy = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, fd);
-        const int moved = move_up(host::is_error(copy)
-                                      ? host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 3)
-                                      : copy);
+        const int moved = duplicate_high(fd);
         if (moved < 0) return false;
         if (master_fd == fd) master_fd = moved;
         if (break_fd == fd) break_fd = moved;
@@ -419,7 +426,7 @@ void descriptor_closing(int fd) {
         LockGuard guard(descriptor->lock);
         int duplicate = -1;
         if (descriptor->waiters != nullptr) {
-            duplicate = move_up(host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0));
+            duplicate = duplicate_high(fd);
             Descriptor* copy = duplicate >= 0 ? descriptor_of(duplicate) : nullptr;
             // One reference is ours until all are told: a woken waiter may be done at once.
             if (copy != nullptr) copy->private_references.store(1);

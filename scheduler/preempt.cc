@@ -66,11 +66,12 @@ bool is_ours(const siginfo_t* info) {
 
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
-    if (!is_ours(info) && runtime_callbacks.foreign_signal != nullptr) {
+    const bool is_raised = fiber != nullptr && fiber->raised_signal == signal;
+    if ((!is_ours(info) || is_raised) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
         return;
     }
-    if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked();
+    if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
     fiber->depth = 1;
@@ -105,7 +106,10 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
 
 }  // namespace
 
+host::KernelSigaction preempt_displaced_action;
+
 void preempt_install() {
+    host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
                                           SA_RESTART | SA_NODEFER, 0);
     if (rc != 0) host::warn("no handler for signal %d: fibers are not preempted",

@@ -72,6 +72,8 @@ struct Worker {
     uint32_t random = 1;
     uint64_t kernel_mask = 0;      // what this kernel thread blocks
     uint64_t mask_generation = 0;  // of the process mask it was taken from
+    bool has_exact_mask = false;   // a call runs with its fiber's own mask
+    bool is_monitor = false;
     Platform::Atomic<uint32_t> wake_word{0};
     Worker* idle_next = nullptr;
     Worker* all_next = nullptr;

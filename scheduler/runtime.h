@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "scheduler/fiber.h"
+#include "scheduler/host/signal.h"
 #include "scheduler/poller.h"
 
 namespace pfiber {
@@ -20,7 +21,7 @@ struct RuntimeCallbacks {
     // A worker is about to run program code; installs the process's signal mask.
     void (*worker_mask)(Worker*) = nullptr;
     // Every kick of a kernel thread, first thing in the handler, any context.
-    void (*kicked)() = nullptr;
+    void (*kicked)(void* context) = nullptr;
     // The preemption signal's number was used by somebody else.  In a handler, outside the runtime.
     void (*foreign_signal)(int, siginfo_t*, void*) = nullptr;
     // The monitor's thread serves what a signal handler could not do where it ran.
@@ -37,6 +38,9 @@ enum MonitorRequest : uint32_t {
 };
 // Lock-free; also in a signal handler in the runtime.
 void request_monitor(uint32_t requests);
+
+// What the program had installed for the preemption signal's number before the start.
+extern host::KernelSigaction preempt_displaced_action;
 
 // ---- start
 
@@ -58,7 +62,8 @@ void runtime_leave_slow(Fiber* fiber);
 class RuntimeSection {
   public:
     explicit RuntimeSection(Fiber* fiber) : fiber_(fiber) { enter(fiber); }
-    ~RuntimeSection() { leave(fiber_); }
+    // Leaving runs handlers and acts on asynchronous cancellation, which unwinds.
+    ~RuntimeSection() noexcept(false) { leave(fiber_); }
     RuntimeSection(const RuntimeSection&) = delete;
     RuntimeSection& operator=(const RuntimeSection&) = delete;
 
@@ -87,7 +92,7 @@ class OptionalSection {
     OptionalSection() : fiber_(current_fiber()) {
         if (fiber_ != nullptr) RuntimeSection::enter(fiber_);
     }
-    ~OptionalSection() {
+    ~OptionalSection() noexcept(false) {
         if (fiber_ != nullptr) RuntimeSection::leave(fiber_);
     }
     OptionalSection(const OptionalSection&) = delete;

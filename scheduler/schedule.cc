@@ -14,6 +14,7 @@
 namespace pfiber {
 
 __thread Fiber* t_current __attribute__((tls_model("initial-exec"))) = nullptr;
+__thread Fiber* t_owner __attribute__((tls_model("initial-exec"))) = nullptr;
 Scheduler g_scheduler;
 RuntimeCallbacks runtime_callbacks;
 
@@ -26,13 +27,6 @@ void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after) {
     to->worker = worker;
     Platform::chaos_point();
     if (__builtin_expect(g_cpu_accounting, 0)) cpu_time_switch(worker, from, to);
-    // The kernel's alternate stack is always the running fiber's: sigreturn on another worker then
-    // restores the value that this worker has anyway.
-    if (__builtin_expect(to->alternate_stack != worker->alternate_stack, 0) && !to->is_scheduler) {
-        worker->alternate_stack = to->alternate_stack;
-        host::install_alternate_stack(to->alternate_stack, to->alternate_stack_size,
-                                      to->alternate_stack_flags);
-    }
     host::set_thread_pointer(to->tp);
     const host::Transfer arrived = host::jump(to->context, worker);
     // Perhaps on another worker by now: only what came with the jump is true.
@@ -43,6 +37,16 @@ void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after) {
 
 void finish_switch(Worker* worker) {
     Fiber* left = worker->previous;
+    // The kernel's alternate stack is always the running fiber's: sigreturn on another worker then
+    // restores the value that this worker has anyway.  Not before the jump: the kernel refuses to
+    // change it while the stack that is left is the alternate one.
+    Fiber* entered = worker->current;
+    if (__builtin_expect(entered->alternate_stack != worker->alternate_stack, 0) &&
+        !entered->is_scheduler) {
+        worker->alternate_stack = entered->alternate_stack;
+        host::install_alternate_stack(entered->alternate_stack, entered->alternate_stack_size,
+                                      entered->alternate_stack_flags);
+    }
     switch (worker->after) {
         case AfterSwitch::kNothing:
             break;

@@ -10,6 +10,7 @@
 #include "scheduler/host/identity.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/wait_queue.h"
 
@@ -99,12 +100,12 @@ bool runtime_start(const char** reason) {
     scheduler.live.store(1);
     fiber->state.store(FiberState::kRunning);
     host::set_tid_field(fiber->tp, fiber->tid);
-    t_current = fiber;
+    t_current = t_owner = fiber;
     preempt_install();
     preempt_worker_started(fiber->worker);
     *reason = "no kernel thread for the monitor (RLIMIT_NPROC or pids cgroup)";
     if (!monitor_start()) {
-        t_current = nullptr;
+        t_current = t_owner = nullptr;
         pollers_reset_after_fork();
         return fiber->depth = 0, false;
     }
@@ -119,6 +120,7 @@ void runtime_after_fork(Fiber* survivor) {
     pollers_reset_after_fork();
     host::stack_reset_after_fork();
     host::identity_after_fork();
+    host::thread_state_after_fork();
     const int32_t depth = survivor->depth;
     survivor->timer.link = TimerLink{};
     survivor->locked_worker = nullptr;

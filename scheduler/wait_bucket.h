@@ -176,7 +176,8 @@ class WaitTable {
             release();
             // A waiter that announced itself since then either validates after the release, or is
             // found now: the release is a full barrier.
-            wake(address, 1, ~uint32_t{0}, [] {}, sink);
+            wake(
+                address, 1, ~uint32_t{0}, [] {}, sink);
             return;
         }
         bucket.lock.acquire();
@@ -197,7 +198,8 @@ class WaitTable {
             node = next;
         }
         release();
-        wake_locked(bucket, address, 1, ~uint32_t{0}, [] {}, sink);
+        wake_locked(
+            bucket, address, 1, ~uint32_t{0}, [] {}, sink);
         bucket.lock.release();
     }
 
@@ -214,7 +216,8 @@ class WaitTable {
         if (&low != &high) high.lock.acquire();
         int woken = -1;
         if (validate()) {
-            woken = wake_locked(from, address, wake_count, ~uint32_t{0}, [] {}, sink);
+            woken = wake_locked(
+                from, address, wake_count, ~uint32_t{0}, [] {}, sink);
             for (Node* node = from.first(); node != nullptr && *moved < move_count;) {
                 Node* next = node->next;
                 if (matches(node, address, ~uint32_t{0}) && address != target) {
@@ -235,8 +238,7 @@ class WaitTable {
 
   private:
     static bool matches(const Node* node, const void* address, uint32_t bits) {
-        return node->address.load(std::memory_order_relaxed) == address &&
-               (node->bits & bits) != 0;
+        return node->address.load(std::memory_order_relaxed) == address && (node->bits & bits) != 0;
     }
 
     template <class Sink>

@@ -109,8 +109,9 @@ bool enqueue(Node* node, const WaitRequest& request, Woken* woken) {
         },
         [&] {
             if (request.release_others)
-                table.wake_locked(table.bucket_of(request.address), request.address, INT32_MAX,
-                                  kAnyBits, [] {}, Notes{woken});
+                table.wake_locked(
+                    table.bucket_of(request.address), request.address, INT32_MAX, kAnyBits, [] {},
+                    Notes{woken});
         });
 }
 
@@ -128,7 +129,8 @@ WaitResult wait_as_fiber(Fiber* fiber, Node* node, const WaitRequest& request) {
     node->owner = fiber;
     node->sequence = fiber->park.arm();
     if (!enqueue(node, request, &woken)) {
-        fiber->park.cancel();  // fails when an interruption was first: it is looked at on the way out
+        fiber->park
+            .cancel();  // fails when an interruption was first: it is looked at on the way out
         woken.run();
         result.validated = false;
         return result;
@@ -209,7 +211,8 @@ int wake_address(const void* address, int count, uint32_t bits, void (*settle)(v
 void release_address(const void* address, void (*release)(void*), void* argument) {
     QueueSection section;
     Woken woken;
-    table.release_or_hand_over(address, kFairNs, [&] { release(argument); }, Notes{&woken});
+    table.release_or_hand_over(
+        address, kFairNs, [&] { release(argument); }, Notes{&woken});
     woken.run();
 }
 

@@ -34,10 +34,10 @@ struct WaitRequest {
     void (*on_leave)(void* argument) = nullptr;
     int64_t deadline_ns = kNever;
     WaitReason reason = WaitReason::kFutex;
-    uint32_t bits = kAnyBits;  // which wakers match
-    int64_t since_ns = 0;      // when the wait as a whole began (fairness); 0: now
-    bool at_front = false;     // it waited before and lost
-    bool release_others = false;  // a failed validation wakes everybody else, in one step with it
+    uint32_t bits = kAnyBits;      // which wakers match
+    int64_t since_ns = 0;          // when the wait as a whole began (fairness); 0: now
+    bool at_front = false;         // it waited before and lost
+    bool release_others = false;   // a failed validation wakes everybody else, in one step with it
     bool* was_unlinked = nullptr;  // told whether a waker took the caller off, however it woke up
 };
 
@@ -66,13 +66,13 @@ inline WaitResult wait_on_address(const void* address, Validate validate, void* 
 int wake_address(const void* address, int count, uint32_t bits = kAnyBits,
                  void (*settle)(void*) = nullptr, void* argument = nullptr);
 
-// Unlocking a contended object.  When the oldest waiter has waited longer than a millisecond, it gets
-// the object as it is (WaitResult::handed); else `release(argument)`, a full barrier, frees the
-// object and the oldest waiter is woken to compete for it.
+// Unlocking a contended object.  When the oldest waiter has waited longer than a millisecond, it
+// gets the object as it is (WaitResult::handed); else `release(argument)`, a full barrier, frees
+// the object and the oldest waiter is woken to compete for it.
 void release_address(const void* address, void (*release)(void*), void* argument);
 
-// Wakes up to `wake_count`, moves up to `move_count` others to `target`.  With `validate`, returns -1
-// and does nothing when it fails under the lock.  Else the number woken, plus moved in *moved.
+// Wakes up to `wake_count`, moves up to `move_count` others to `target`.  With `validate`, returns
+// -1 and does nothing when it fails under the lock.  Else the number woken, plus moved in *moved.
 int requeue_address(const void* address, int wake_count, const void* target, int move_count,
                     Validate validate, void* argument, int* moved);
 

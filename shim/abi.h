@@ -1,8 +1,8 @@
 // The synchronisation objects of glibc 2.36 on x86-64, field by field.
 //
 // Our code and libc's own work on the same words, so positions and values are glibc's: lock words
-// 0/1/2, owner tids, counts, kinds.  Where an algorithm is ours (condition variable, rwlock, barrier)
-// the object looks freshly initialised to glibc whenever nobody holds it or waits on it.
+// 0/1/2, owner tids, counts, kinds.  Where an algorithm is ours (condition variable, rwlock,
+// barrier) the object looks freshly initialised to glibc whenever nobody holds it or waits on it.
 // Only this file and scheduler/host/ know a libc's layout.
 #pragma once
 

@@ -1,7 +1,7 @@
 // Barriers: arrivals are counted under the bucket's lock, and the last one wakes the others in the
 // same step, so that only threads of its round are woken and nobody touches the object afterwards:
-// it may be destroyed by whoever returns first.  A waiter that a signal handler interrupts withdraws
-// its arrival and arrives again.
+// it may be destroyed by whoever returns first.  A waiter that a signal handler interrupts
+// withdraws its arrival and arrives again.
 #include "shim/barrier.h"
 
 #include "scheduler/wait_queue.h"

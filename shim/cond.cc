@@ -2,8 +2,8 @@
 //
 // The count is raised under the bucket's lock before the mutex is released, and lowered under that
 // lock by whoever takes the waiter off the queue: so a woken waiter touches the object no more, and
-// it may be destroyed right after a broadcast.  A waiter that was signalled returns normally even if
-// a cancellation is pending; one that was not has consumed no signal.
+// it may be destroyed right after a broadcast.  A waiter that was signalled returns normally even
+// if a cancellation is pending; one that was not has consumed no signal.
 #include "shim/cond.h"
 
 #include <errno.h>
@@ -51,9 +51,9 @@ int wait_shared(Cond* cond, Mutex* mutex, TimeLimit limit) {
     auto* mutex_object = reinterpret_cast<pthread_mutex_t*>(mutex);
     if ((mutex->kind & Mutex::kShared) == 0) mutex_wait_in_kernel(mutex);
     BlockingRegion region;
-    return limit.time == nullptr ? libc.pthread_cond_wait(cond_object, mutex_object)
-                                 : libc.pthread_cond_clockwait(cond_object, mutex_object,
-                                                               limit.clock, limit.time);
+    return limit.time == nullptr
+               ? libc.pthread_cond_wait(cond_object, mutex_object)
+               : libc.pthread_cond_clockwait(cond_object, mutex_object, limit.clock, limit.time);
 }
 
 bool may_release(const Mutex* mutex) {
@@ -66,9 +66,15 @@ bool may_release(const Mutex* mutex) {
     return mutex->owner.load(std::memory_order_relaxed) == self_tid();
 }
 
-int wake(Cond* cond, int count, int (*shared)(pthread_cond_t*)) {
+int wake_shared(Cond* cond, int count) {
+    auto* object = reinterpret_cast<pthread_cond_t*>(cond);
+    return count == 1 ? libc_sync().pthread_cond_signal(object)
+                      : libc_sync().pthread_cond_broadcast(object);
+}
+
+int wake(Cond* cond, int count) {
     const uint32_t waiters = cond->waiters.load(std::memory_order_seq_cst);
-    if ((waiters & Cond::kShared) != 0) return shared(reinterpret_cast<pthread_cond_t*>(cond));
+    if ((waiters & Cond::kShared) != 0) return wake_shared(cond, count);
     if (waiters >= Cond::kOneWaiter) wake_address(cond, count, kAnyBits, settle, cond);
     return 0;
 }
@@ -107,16 +113,14 @@ int cond_wait(Cond* cond, Mutex* mutex, TimeLimit limit) {
     return result.outcome == Wake::kTimeout && deadline.has_passed() ? ETIMEDOUT : 0;
 }
 
-int cond_signal(Cond* cond) { return wake(cond, 1, libc_sync().pthread_cond_signal); }
+int cond_signal(Cond* cond) { return wake(cond, 1); }
 
-int cond_broadcast(Cond* cond) {
-    return wake(cond, INT32_MAX, libc_sync().pthread_cond_broadcast);
-}
+int cond_broadcast(Cond* cond) { return wake(cond, INT32_MAX); }
 
 int cond_destroy(Cond* cond) {
-    return is_shared(cond) ? libc_sync().pthread_cond_destroy(
-                                 reinterpret_cast<pthread_cond_t*>(cond))
-                           : 0;
+    return is_shared(cond)
+               ? libc_sync().pthread_cond_destroy(reinterpret_cast<pthread_cond_t*>(cond))
+               : 0;
 }
 
 }  // namespace pfiber::shim

@@ -13,9 +13,8 @@ int cond_destroy(Cond* cond);
 
 // The clock of pthread_cond_timedwait, from the attributes at initialisation.
 inline clockid_t cond_clock(const Cond* cond) {
-    return (cond->waiters.load(std::memory_order_relaxed) & Cond::kMonotonic) != 0
-               ? CLOCK_MONOTONIC
-               : CLOCK_REALTIME;
+    return (cond->waiters.load(std::memory_order_relaxed) & Cond::kMonotonic) != 0 ? CLOCK_MONOTONIC
+                                                                                   : CLOCK_REALTIME;
 }
 
 }  // namespace pfiber::shim

@@ -28,8 +28,8 @@ class Deadline {
     bool is_never() const { return target_ns_ == kNever; }
     bool has_passed() const { return !is_never() && host::clock_ns(clock_) >= target_ns_; }
 
-    // For the runtime's timers.  The program's clock is read first, so that the error is on the late
-    // side; a clock that is set meanwhile is looked at again when the wait ends (has_passed).
+    // For the runtime's timers.  The program's clock is read first, so that the error is on the
+    // late side; a clock that is set meanwhile is looked at again when the wait ends (has_passed).
     int64_t monotonic_ns() const {
         if (is_never() || clock_ == CLOCK_MONOTONIC) return target_ns_;
         const int64_t left = target_ns_ - host::clock_ns(clock_);

@@ -11,25 +11,25 @@
 
 namespace pfiber::shim {
 
-#define PFIBER_LIBC_SYNC(X)    \
-    X(pthread_mutex_lock)      \
-    X(pthread_mutex_trylock)   \
-    X(pthread_mutex_clocklock) \
-    X(pthread_mutex_unlock)    \
-    X(pthread_cond_wait)       \
-    X(pthread_cond_clockwait)  \
-    X(pthread_cond_timedwait)  \
-    X(pthread_cond_signal)     \
-    X(pthread_cond_broadcast)  \
-    X(pthread_cond_destroy)    \
-    X(pthread_rwlock_rdlock)   \
-    X(pthread_rwlock_wrlock)   \
-    X(pthread_rwlock_tryrdlock) \
-    X(pthread_rwlock_trywrlock) \
+#define PFIBER_LIBC_SYNC(X)       \
+    X(pthread_mutex_lock)         \
+    X(pthread_mutex_trylock)      \
+    X(pthread_mutex_clocklock)    \
+    X(pthread_mutex_unlock)       \
+    X(pthread_cond_wait)          \
+    X(pthread_cond_clockwait)     \
+    X(pthread_cond_timedwait)     \
+    X(pthread_cond_signal)        \
+    X(pthread_cond_broadcast)     \
+    X(pthread_cond_destroy)       \
+    X(pthread_rwlock_rdlock)      \
+    X(pthread_rwlock_wrlock)      \
+    X(pthread_rwlock_tryrdlock)   \
+    X(pthread_rwlock_trywrlock)   \
     X(pthread_rwlock_clockrdlock) \
     X(pthread_rwlock_clockwrlock) \
-    X(pthread_rwlock_unlock)   \
-    X(pthread_barrier_wait)    \
+    X(pthread_rwlock_unlock)      \
+    X(pthread_barrier_wait)       \
     X(pthread_testcancel)
 
 struct LibcSync {

@@ -102,7 +102,8 @@ int take_contended(Mutex* mutex, TimeLimit limit) {
 }
 
 // Priority protection raises the caller to the ceiling, which only real-time policies allow: libc
-// answers EINVAL otherwise, and so do we.  Within a process of fibers there is nobody to raise over.
+// answers EINVAL otherwise, and so do we.  Within a process of fibers there is nobody to raise
+// over.
 int check_ceiling(const Mutex* mutex) {
     int policy, priority;
     if (const Fiber* fiber = current_fiber()) {
@@ -162,8 +163,8 @@ int unlock_kind(Mutex* mutex, bool keep_users) {
     const int kind = mutex->kind & ~Mutex::kElision;
     if ((kind & Mutex::kRobust) != 0) return robust_unlock(mutex, keep_users);
     const int type = kind & Mutex::kTypeMask;
-    const bool checks = type == Mutex::kRecursive || type == Mutex::kErrorcheck ||
-                        (kind & Mutex::kInherit) != 0;
+    const bool checks =
+        type == Mutex::kRecursive || type == Mutex::kErrorcheck || (kind & Mutex::kInherit) != 0;
     if (checks && (mutex->owner.load(std::memory_order_relaxed) != self_tid() ||
                    state_of(mutex->word.load(std::memory_order_relaxed)) == 0))
         return EPERM;

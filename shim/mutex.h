@@ -1,6 +1,7 @@
 // pthread_mutex_t of every kind, on fibers and on threads that are none.
 //
-// The uncontended path is inline here: one compare-and-swap each, nothing of the runtime is entered.
+// The uncontended path is inline here: one compare-and-swap each, nothing of the runtime is
+// entered.
 #pragma once
 
 #include <sys/single_threaded.h>
@@ -65,8 +66,7 @@ inline void mutex_set_owner(Mutex* mutex) {
 }
 
 inline int mutex_lock(Mutex* mutex) {
-    if (__builtin_expect(mutex_is_plain(mutex), 1) &&
-        __builtin_expect(mutex_take_word(mutex), 1)) {
+    if (__builtin_expect(mutex_is_plain(mutex), 1) && __builtin_expect(mutex_take_word(mutex), 1)) {
         mutex_set_owner(mutex);
         return 0;
     }

@@ -2,8 +2,8 @@
 //
 // Word: owner tid with kWaiters and kOwnerDied, the kernel's robust futex protocol; held ones are
 // linked into the list in the thread's libc block.  A kernel thread that ends has that list walked
-// by the kernel, a fiber by robust_mutexes_release(): either way the next owner learns of the death.
-// Invariant: a mutex is on exactly the list of the thread whose tid is in its word.
+// by the kernel, a fiber by robust_mutexes_release(): either way the next owner learns of the
+// death. Invariant: a mutex is on exactly the list of the thread whose tid is in its word.
 #include <errno.h>
 #include <linux/futex.h>
 
@@ -198,8 +198,8 @@ void robust_mutexes_release(Fiber* fiber) {
     auto at = reinterpret_cast<uintptr_t>(head->list.next) & ~uintptr_t{1};
     const auto kernel_tid = static_cast<uint32_t>(worker_tid(fiber));
     while (at != end && at != 0) {
-        auto* mutex = reinterpret_cast<Mutex*>(at - offsetof(Mutex, link) -
-                                               offsetof(RobustLink, next));
+        auto* mutex =
+            reinterpret_cast<Mutex*>(at - offsetof(Mutex, link) - offsetof(RobustLink, next));
         // Read before the mark: its next owner relinks it.
         const auto next = reinterpret_cast<uintptr_t>(mutex->link.next) & ~uintptr_t{1};
         const bool is_shared = (mutex->kind & Mutex::kShared) != 0;

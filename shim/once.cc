@@ -1,5 +1,6 @@
-// One-time initialisation, with glibc's values: 0 not run, 1 | fork generation << 2 running, 2 done.
-// A child of fork finds a running mark of an older generation: that thread does not exist any more.
+// One-time initialisation, with glibc's values: 0 not run, 1 | fork generation << 2 running, 2
+// done. A child of fork finds a running mark of an older generation: that thread does not exist any
+// more.
 #include "scheduler/runtime.h"
 #include "scheduler/wait_queue.h"
 #include "shim/barrier.h"

@@ -1,12 +1,12 @@
 // Read-write locks.
 //
 // State word: writer bit, number of readers, "readers wait", "writers wait".  Readers wait on the
-// address of the state, writers on the next word's.  A caller that must wait sets its bit in the very
-// step that saw the lock taken; whoever frees the lock reads the bits in the step that frees it and
-// wakes all readers or one writer.  A woken writer sets "writers wait" again when it takes the lock
-// or fails to: it cannot know whether others wait.  Hence (R1): when the lock is held and somebody
-// waits, his bit is set, or somebody is on his way who will set it.
-// Preference: as glibc's, waiting writers keep new readers out only with
+// address of the state, writers on the next word's.  A caller that must wait sets its bit in the
+// very step that saw the lock taken; whoever frees the lock reads the bits in the step that frees
+// it and wakes all readers or one writer.  A woken writer sets "writers wait" again when it takes
+// the lock or fails to: it cannot know whether others wait.  Hence (R1): when the lock is held and
+// somebody waits, his bit is set, or somebody is on his way who will set it. Preference: as
+// glibc's, waiting writers keep new readers out only with
 // PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP; on release both writer kinds wake writers first.
 #include "shim/rwlock.h"
 
@@ -58,8 +58,7 @@ Attempt attempt_write(Rwlock* lock, uint32_t busy_mark, uint32_t taken_mark) {
     uint32_t seen = lock->state.load(std::memory_order_relaxed);
     for (;;) {
         const bool is_busy = (seen & (Rwlock::kWriter | kReaders)) != 0;
-        const uint32_t wanted =
-            is_busy ? seen | busy_mark : seen | Rwlock::kWriter | taken_mark;
+        const uint32_t wanted = is_busy ? seen | busy_mark : seen | Rwlock::kWriter | taken_mark;
         if (wanted == seen) return Attempt::kBusy;
         if (lock->state.compare_exchange_weak(seen, wanted, std::memory_order_acq_rel))
             return is_busy ? Attempt::kBusy : Attempt::kTaken;
@@ -94,9 +93,7 @@ void writer_leaves(void* argument) {
         lock->state.fetch_and(~Rwlock::kWritersWait, std::memory_order_seq_cst);
 }
 
-int wake_writer(Word* writers) {
-    return wake_address(writers, 1, kAnyBits, writer_woken, writers);
-}
+int wake_writer(Word* writers) { return wake_address(writers, 1, kAnyBits, writer_woken, writers); }
 
 // After the last step on the object: addresses only, except that a waiting writer is counted off.
 void wake_waiters(const void* readers, Word* writers, uint32_t bits, bool writers_come_first) {
@@ -146,9 +143,8 @@ int wait(Rwlock* lock, bool write, TimeLimit limit) {
     request.reason = WaitReason::kRwlock;
     uint32_t taken_mark = 0;
     for (;;) {
-        const Attempt attempt =
-            write ? attempt_write(lock, Rwlock::kWritersWait, taken_mark)
-                  : attempt_read(lock, Rwlock::kReadersWait);
+        const Attempt attempt = write ? attempt_write(lock, Rwlock::kWritersWait, taken_mark)
+                                      : attempt_read(lock, Rwlock::kReadersWait);
         if (attempt == Attempt::kTaken) break;
         if (attempt == Attempt::kTooMany) return EAGAIN;
         request.deadline_ns = deadline.monotonic_ns();
@@ -194,9 +190,9 @@ int read_shared(Rwlock* lock, TimeLimit limit) {
     return lock_shared(
         false, [&] { return libc.pthread_rwlock_tryrdlock(object(lock)); },
         [&] {
-            return limit.time == nullptr ? libc.pthread_rwlock_rdlock(object(lock))
-                                         : libc.pthread_rwlock_clockrdlock(
-                                               object(lock), limit.clock, limit.time);
+            return limit.time == nullptr
+                       ? libc.pthread_rwlock_rdlock(object(lock))
+                       : libc.pthread_rwlock_clockrdlock(object(lock), limit.clock, limit.time);
         });
 }
 
@@ -205,9 +201,9 @@ int write_shared(Rwlock* lock, TimeLimit limit) {
     return lock_shared(
         true, [&] { return libc.pthread_rwlock_trywrlock(object(lock)); },
         [&] {
-            return limit.time == nullptr ? libc.pthread_rwlock_wrlock(object(lock))
-                                         : libc.pthread_rwlock_clockwrlock(
-                                               object(lock), limit.clock, limit.time);
+            return limit.time == nullptr
+                       ? libc.pthread_rwlock_wrlock(object(lock))
+                       : libc.pthread_rwlock_clockwrlock(object(lock), limit.clock, limit.time);
         });
 }
 
@@ -252,9 +248,12 @@ int rwlock_try_read(Rwlock* lock) {
         return libc_sync().pthread_rwlock_tryrdlock(object(lock));
     }
     switch (attempt_read(lock, 0)) {
-        case Attempt::kTaken: return 0;
-        case Attempt::kTooMany: return EAGAIN;
-        case Attempt::kBusy: break;
+        case Attempt::kTaken:
+            return 0;
+        case Attempt::kTooMany:
+            return EAGAIN;
+        case Attempt::kBusy:
+            break;
     }
     return EBUSY;
 }

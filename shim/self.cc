@@ -9,7 +9,8 @@ namespace pfiber::shim {
 
 size_t g_tid_offset = 0;
 
-// libthread_db's descriptor of the field: size, count, byte offset.  The answer must be the kernel's.
+// libthread_db's descriptor of the field: size, count, byte offset.  The answer must be the
+// kernel's.
 uint32_t foreign_tid_slow() {
     const auto tid = static_cast<uint32_t>(host::raw_gettid());
     const auto* descriptor =

@@ -1,10 +1,10 @@
-// While a fiber owns a process-shared object whose owner other processes look at, it is bound to its
-// worker and appears as that kernel thread.
+// While a fiber owns a process-shared object whose owner other processes look at, it is bound to
+// its worker and appears as that kernel thread.
 //
-// The owner word of such an object must hold a tid that is unique on the machine and that the kernel
-// can follow: two processes with equal fiber tids would lose mutual exclusion, and a dead owner would
-// never be seen.  So the fiber's libc block carries the worker's kernel tid meanwhile, and the
-// worker's registered robust list is the fiber's.
+// The owner word of such an object must hold a tid that is unique on the machine and that the
+// kernel can follow: two processes with equal fiber tids would lose mutual exclusion, and a dead
+// owner would never be seen.  So the fiber's libc block carries the worker's kernel tid meanwhile,
+// and the worker's registered robust list is the fiber's.
 #pragma once
 
 #include "scheduler/runtime.h"

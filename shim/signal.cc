@@ -13,6 +13,7 @@
 #include "shim/credentials.h"
 #include "shim/inspect.h"
 #include "shim/thread.h"
+#include "shim/timer_target.h"
 
 namespace pfiber::shim {
 
@@ -119,7 +120,13 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     }
     const bool fault = is_fault(signal, info);
     if ((fiber->depth > 0 || fiber->is_scheduler) && !fault) {
-        note_signal(signal, info);
+        if (signal == SIGPIPE && !fiber->is_scheduler && info->si_pid == host::raw_getpid()) {
+            // The writer's own, from a call made in the runtime: it is delivered when that is left.
+            fiber->noted_sigpipe = true;
+            fiber->attention.fetch_or(kAttendSignal);
+        } else {
+            note_signal(signal, info);
+        }
         return;
     }
     const int saved_errno = errno;
@@ -133,20 +140,43 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     const int32_t depth = fiber->depth;
     if (fault) fiber->depth = 0;
     const bool directed = fiber->raised_signal == signal;
+    Fiber* target = nullptr;
+    const TimerSignal timer = directed ? TimerSignal::kProcess : timer_target(info, &target);
     const bool prefers_main = !directed && fiber != main_fiber() && main_fiber() != nullptr &&
                               (thread_of(main_fiber())->mask & signal_bit(signal)) == 0;
-    if (fault || directed ||
-        (!prefers_main && (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
+    if (timer == TimerSignal::kFiber) {
+        send_to_fiber(target, signal, info);
+    } else if (fault || directed ||
+        (timer == TimerSignal::kProcess && !prefers_main && (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
         fiber->raised_signal = 0;
         run_handler(fiber, signal, info, context);
-    } else {
+    } else if (timer != TimerSignal::kDeleted) {
         send_to_process(signal, info);
     }
     if (fault) fiber->depth = depth;
     if (in_call && !in_runtime) enter_call(fiber);
     fiber->handler_depth--;
+    check_attention(fiber);  // what was sent to this very fiber above
     errno = saved_errno;
     host::set_saved_mask(context, fiber->worker->kernel_mask);
+}
+
+// What was raised at the main thread before it became a fiber is its own, not its kernel thread's.
+void adopt_pending(Fiber* main, uint64_t mask) {
+    constexpr int kMost = 64;
+    siginfo_t for_process[kMost];
+    int count = 0;
+    siginfo_t info;
+    const timespec now{0, 0};
+    while (count < kMost && host::raw_syscall(SYS_rt_sigtimedwait, &mask, &info, &now, 8) > 0) {
+        if (info.si_code == SI_TKILL)
+            send_to_fiber(main, info.si_signo, &info);
+        else
+            for_process[count++] = info;
+    }
+    for (int i = 0; i < count; i++)
+        host::raw_syscall(SYS_rt_sigqueueinfo, host::raw_getpid(), for_process[i].si_signo,
+                          &for_process[i]);
 }
 
 void install_kernel_action(int signal, const Action& action) {
@@ -161,6 +191,13 @@ void install_kernel_action(int signal, const Action& action) {
         action.flags & static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP |
                                                   SA_NOCLDWAIT);
     host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
+}
+
+// Each kick of a worker, whatever it runs.
+void kicked(void* context) {
+    credentials_check();
+    Fiber* fiber = current_fiber();
+    if (fiber != nullptr && fiber->worker != nullptr) renew_mask(fiber->worker, context);
 }
 
 void attend(Fiber* fiber, uint32_t attention) {
@@ -186,6 +223,13 @@ void deliver_pending(Fiber* fiber) {
     }
     Thread* thread = thread_of(fiber);
     siginfo_t info;
+    if (fiber->noted_sigpipe) {
+        fiber->noted_sigpipe = false;
+        memset(&info, 0, sizeof info);
+        info.si_signo = SIGPIPE;
+        info.si_pid = host::raw_getpid();
+        send_to_fiber(fiber, SIGPIPE, &info);
+    }
     while (!thread->is_ending && take_pending(fiber, ~thread->mask, &info)) {
         const int signal = info.si_signo;
         if (is_ignored(signal)) continue;
@@ -255,12 +299,16 @@ void signals_start(Fiber* main) {
     host::raw_sigprocmask(SIG_SETMASK, nullptr, &mask);
     thread_of(main)->mask = mask;
     masks_start(mask);
+    adopt_pending(main, mask);
     for (int signal = 1; signal < kSignals; signal++) {
         if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33) continue;
         if (wrapped && is_handler(actions[signal].handler)) continue;  // a fork child starts again
         host::KernelSigaction kernel{};
         host::raw_sigaction(signal, nullptr, &kernel);
-        if (signal == options().signal && wrapped) continue;
+        if (signal == options().signal) {
+            if (wrapped) continue;
+            kernel = preempt_displaced_action;
+        }
         actions[signal] = {kernel.handler, kernel.flags & ~host::kSaRestorer, kernel.mask,
                            kernel.restorer};
         if (is_handler(kernel.handler) && signal != options().signal)
@@ -270,7 +318,7 @@ void signals_start(Fiber* main) {
     runtime_callbacks.attend = attend;
     runtime_callbacks.worker_mask = install_worker_mask;
     runtime_callbacks.serve = serve_requests;
-    runtime_callbacks.kicked = credentials_check;
+    runtime_callbacks.kicked = kicked;
     watch_quit();
     runtime_callbacks.foreign_signal = foreign_preemption_signal;
 }
@@ -279,6 +327,7 @@ void signals_after_fork(Fiber* survivor) {
     actions_lock.reset();
     masks_after_fork();
     queue_after_fork();
+    timer_targets_after_fork();
     thread_of(survivor)->pending.store(0);
     thread_of(survivor)->waiting_for.store(0);
     host::raw_sigprocmask(SIG_SETMASK, &thread_of(survivor)->mask, nullptr);

@@ -44,6 +44,7 @@ void set_thread_mask(Fiber* fiber, uint64_t mask);
 // What every live fiber blocks: the kernel mask of workers.
 uint64_t process_mask();
 void install_worker_mask(Worker* worker);
+void renew_mask(Worker* worker, void* context);
 // Installs a mask in the kernel for the calling kernel thread, e.g. before exec; returns the old.
 uint64_t install_exact_mask(uint64_t mask);
 

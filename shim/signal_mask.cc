@@ -6,8 +6,8 @@
 #include <string.h>
 
 #include "scheduler/base/options.h"
-#include "scheduler/processor.h"
-#include "scheduler/runtime.h"
+#include "scheduler/host/signal.h"
+#include "scheduler/scheduler.h"
 #include "shim/signal.h"
 #include "shim/thread.h"
 
@@ -42,6 +42,22 @@ void count(uint64_t mask, int change) {  // mask_lock held
     for (; mask != 0; mask &= mask - 1) blocked_by[__builtin_ctzll(mask)] += change;
 }
 
+// A signal that everybody blocks now must find no worker that still lets it through: its default
+// action would end the process.  Workers renew their masks when they are kicked; one that cannot
+// run at the moment gets a few milliseconds.
+void renew_other_masks(Worker* own) {
+    const uint64_t wanted = generation.load();
+    const int64_t until = Platform::now_ns() + 5000000;
+    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr; worker = worker->all_next) {
+        const int tid = worker->tid.load();
+        if (worker == own || tid <= 0 || worker->is_monitor) continue;
+        host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
+        while (worker->tid.load() == tid && Platform::now_ns() < until &&
+               static_cast<volatile uint64_t&>(worker->mask_generation) < wanted)
+            host::raw_syscall(SYS_sched_yield);
+    }
+}
+
 }  // namespace
 
 uint64_t mask_of(const sigset_t* set) {
@@ -65,6 +81,15 @@ void install_worker_mask(Worker* worker) {
     host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
 }
 
+// In the preemption handler, any context: what sigreturn will install on this worker.
+void renew_mask(Worker* worker, void* context) {
+    const uint64_t now = generation.load();
+    if (worker->mask_generation == now || worker->has_exact_mask) return;
+    worker->kernel_mask = common_mask.load();
+    host::set_saved_mask(context, worker->kernel_mask);
+    worker->mask_generation = now;
+}
+
 uint64_t install_exact_mask(uint64_t mask) {
     uint64_t old = 0;
     host::raw_sigprocmask(SIG_SETMASK, &mask, &old);
@@ -75,15 +100,22 @@ void set_thread_mask(Fiber* fiber, uint64_t mask) {
     Thread* thread = thread_of(fiber);
     if (thread->mask != mask) {
         RuntimeSection section(fiber);
+        bool grew = false;
         {
             LockGuard guard(mask_lock);
+            const uint64_t before = common_mask.load();
             count(thread->mask & ~mask, -1);
             count(mask & ~thread->mask, 1);
             thread->mask = mask;
             recompute();
+            grew = (common_mask.load() & ~before) != 0;
         }
-        install_worker_mask(fiber->worker);
+        if (grew) renew_other_masks(fiber->worker);
     }
+    // Outside the runtime: what the kernel kept back is delivered here and now.
+    fiber->handler_depth++;
+    install_worker_mask(fiber->worker);
+    fiber->handler_depth--;
     if ((pending_for(fiber) & ~mask) != 0) {
         fiber->attention.fetch_or(kAttendSignal);
         check_attention(fiber);

@@ -7,6 +7,7 @@
 #include "scheduler/scheduler.h"
 #include "shim/signal.h"
 #include "shim/thread.h"
+#include "shim/timer_target.h"
 
 namespace pfiber::shim {
 
@@ -232,7 +233,13 @@ void dispatch_noted_signals() {
         const siginfo_t info = note.info;
         const int signal = note.signal;
         note.state.store(0);
-        send_to_process(signal, &info);
+        // A thread-directed timer's signal landed in the runtime of some other fiber.
+        Fiber* target = nullptr;
+        const TimerSignal timer = timer_target(&info, &target);
+        if (timer == TimerSignal::kFiber)
+            send_to_fiber(target, signal, &info);
+        else if (timer == TimerSignal::kProcess)
+            send_to_process(signal, &info);
     }
 }
 

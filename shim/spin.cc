@@ -9,7 +9,7 @@ namespace pfiber::shim {
 namespace {
 
 constexpr int kSpins = 100;
-constexpr int kYields = 64;           // then the holder is likely in a system call or preempted
+constexpr int kYields = 64;  // then the holder is likely in a system call or preempted
 constexpr int64_t kNapNs = 50 * 1000;
 
 void give_way(int round) {

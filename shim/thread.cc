@@ -113,7 +113,8 @@ void thread_entry(Fiber* fiber) {
 void thread_finished(Fiber* fiber) {
     Thread* thread = thread_of(fiber);
     const uint32_t before = thread->life.fetch_or(kFinished);
-    if ((before & kDetached) != 0) {
+    // Detached while somebody joins already: natively the join still gets the value.
+    if ((before & (kDetached | kJoining)) == kDetached) {
         if (fiber != main_fiber()) fiber_recycle(fiber);
     } else {
         wake_address(&thread->life, INT_MAX);
@@ -122,6 +123,13 @@ void thread_finished(Fiber* fiber) {
 
 bool not_finished(const void* address, void*) {
     return (static_cast<const Platform::Atomic<uint32_t>*>(address)->load() & kFinished) == 0;
+}
+
+// The joiner leaves; a thread that was detached and ended meanwhile has nobody else.
+void give_up_join(Fiber* fiber) {
+    const uint32_t before = thread_of(fiber)->life.fetch_and(~kJoining);
+    if ((before & (kDetached | kFinished)) == (kDetached | kFinished) && fiber != main_fiber())
+        fiber_recycle(fiber);
 }
 
 int take_result(Fiber* fiber, void** result) {
@@ -195,11 +203,11 @@ int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancel
         }
         if (wait.validated && wait.outcome == Wake::kTimeout &&
             (thread->life.load() & kFinished) == 0) {
-            thread->life.fetch_and(~kJoining);
+            give_up_join(fiber);
             return ETIMEDOUT;
         }
         if (self != nullptr && is_cancellation_point && cancellation_is_due(self)) {
-            thread->life.fetch_and(~kJoining);
+            give_up_join(fiber);
             cancellation_point(self);
         }
     }

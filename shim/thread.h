@@ -53,7 +53,7 @@ inline const Thread* thread_of(const Fiber* fiber) {
     return reinterpret_cast<const Thread*>(fiber->client);
 }
 // The fiber behind a pthread_t; null for a thread that is no fiber.
-inline Fiber* fiber_of(pthread_t thread) { return *host::tls_at(thread, &t_current); }
+inline Fiber* fiber_of(pthread_t thread) { return *host::tls_at(thread, &t_owner); }
 inline pthread_t handle_of(const Fiber* fiber) { return fiber->tp; }
 
 // Results are 0 or an error number as POSIX names them.

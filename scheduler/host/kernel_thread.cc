@@ -40,8 +40,9 @@ void kernel_thread_memory_destroy(KernelThreadMemory* memory) {
 }
 
 int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), void* argument,
-                        std::atomic<int>* tid) {
-    const unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
+                        std::atomic<int>* tid, bool shares_descriptors) {
+    const unsigned long flags = CLONE_VM | CLONE_FS | (shares_descriptors ? CLONE_FILES : 0) |
+                                CLONE_SIGHAND | CLONE_THREAD |
                                 CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
                                 CLONE_CHILD_CLEARTID;
     // The child inherits a full mask and keeps it until its loop installs the process's.

@@ -25,7 +25,7 @@ void kernel_thread_memory_destroy(KernelThreadMemory* memory);
 // until the thread has left its stack (the kernel clears it and wakes a futex there).
 // Returns 0 or a negative errno (-EAGAIN at a limit).
 int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), void* argument,
-                        std::atomic<int>* tid);
+                        std::atomic<int>* tid, bool shares_descriptors = true);
 
 [[noreturn]] void kernel_thread_exit();
 

@@ -1,9 +1,10 @@
 // Unwinding through frames of this object belongs to the unwinder that the program uses.
 //
-// libgcc is linked in statically, and a second copy cannot work on another copy's context (its tables
-// are not set up; newer layouts may differ).  So the two symbols through which our frames take part,
-// the personality routine and _Unwind_Resume, forward to the libgcc_s that is unwinding, as libc's own
-// frames do.  The C personality runs clean-ups and knows no catch: this object catches nothing.
+// libgcc is linked in statically, and a second copy cannot work on another copy's context (its
+// tables are not set up; newer layouts may differ).  So the two symbols through which our frames
+// take part, the personality routine and _Unwind_Resume, forward to the libgcc_s that is unwinding,
+// as libc's own frames do.  The C personality runs clean-ups and knows no catch: this object
+// catches nothing.
 #include <dlfcn.h>
 #include <unwind.h>
 

@@ -1,0 +1,91 @@
+// Waiting in an epoll instance of the program: it is itself parked on, by nesting it in ours.
+#include "interpose/hooks.h"
+#include "interpose/io.h"
+#include "shim/mask.h"
+
+namespace pfiber::interpose {
+
+namespace {
+
+// An epoll instance of the program, itself registered in ours: one outer event for each inner one,
+// also when an earlier one was not collected; parked on only after it had nothing.
+long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadline_ns) {
+    if (is_hidden(fd)) return -EBADF;
+    const long first = host::raw_syscall(SYS_epoll_pwait, fd, events, most, 0, nullptr, 8);
+    if (first != 0 || deadline_ns == 0) return first;
+    Descriptor* descriptor = descriptor_of(fd);
+    if (descriptor == nullptr) return -ENOMEM;
+    Waiting waiting(fiber, fd, descriptor, kRead);
+    waiting.never_nonblocking();
+    waiting.set_deadline(deadline_ns);
+    for (;;) {
+        RuntimeSection::enter(fiber);
+        const bool had = waiting.clear();
+        const long answer =
+            host::raw_syscall(SYS_epoll_pwait, waiting.fd, events, most, 0, nullptr, 8);
+        Step step = Step::kRetry;
+        if (answer != 0)
+            waiting.restore(had);
+        else
+            step = waiting.wait(WaitReason::kPoll);
+        RuntimeSection::leave(fiber);
+        if (answer != 0) return answer;
+        switch (step) {
+            case Step::kTimedOut:
+                return host::raw_syscall(SYS_epoll_pwait, waiting.fd, events, most, 0, nullptr, 8);
+            case Step::kInterrupted:
+                if (waiting.interrupted(Restart::kNo)) return -EINTR;
+                break;
+            case Step::kUnpollable: {
+                timespec left;
+                return blocking_call(fiber, Restart::kNo, SYS_epoll_pwait2, waiting.fd, events,
+                                     most, time_left(deadline_ns, &left), nullptr, 8);
+            }
+            default:
+                break;
+        }
+    }
+}
+
+}  // namespace
+
+}  // namespace pfiber::interpose
+
+using namespace pfiber;
+using namespace pfiber::interpose;
+
+extern "C" {
+
+int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sigset_t* mask) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr)
+        return static_cast<int>(
+            result(host::raw_syscall(SYS_epoll_pwait, fd, events, most, timeout, mask, 8)));
+    shim::cancellation_point(fiber);
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    const shim::MaskGuard guard(fiber, mask);
+    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
+        return static_cast<int>(result(-EINTR));
+    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout))));
+}
+
+int pf_epoll_wait(int fd, epoll_event* events, int most, int timeout) {
+    return pf_epoll_pwait(fd, events, most, timeout, nullptr);
+}
+
+int pf_epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeout,
+                    const sigset_t* mask) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr)
+        return static_cast<int>(
+            result(host::raw_syscall(SYS_epoll_pwait2, fd, events, most, timeout, mask, 8)));
+    shim::cancellation_point(fiber);
+    if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    const shim::MaskGuard guard(fiber, mask);
+    if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
+        return static_cast<int>(result(-EINTR));
+    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of(timeout))));
+}
+
+}  // extern "C"
