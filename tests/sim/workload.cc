@@ -257,7 +257,8 @@ long until_done(int fd, Direction direction, int64_t deadline_ns, Try attempt) {
         waiter.directions = direction;
         waiter.is_exclusive = true;
         bool is_unpollable = false;
-        const Wake outcome = io_wait(fiber, &waiter, 1, deadline_ns, WaitReason::kIo, &is_unpollable);
+        const Wake outcome =
+            io_wait(fiber, &waiter, 1, deadline_ns, WaitReason::kIo, &is_unpollable);
         if (is_unpollable) {  // the call keeps its kernel thread
             RuntimeSection::leave(fiber);
             blocking_call(2000000);
