@@ -55,7 +55,8 @@ void visit_queue(const Processor* processor, Visit visit) {
 
 template <class Visit>
 void visit_queued(Visit visit) {
-    for (int i = 0; i < g_scheduler.processor_count; i++) visit_queue(g_scheduler.processors[i], visit);
+    for (int i = 0; i < g_scheduler.processor_count; i++)
+        visit_queue(g_scheduler.processors[i], visit);
     for (Fiber* fiber = g_scheduler.global.first; fiber != nullptr; fiber = fiber->queue_next)
         visit(fiber);
 }
@@ -108,10 +109,12 @@ void check_program(Fiber* fiber) {
     if (worker == nullptr || worker->tid.load() != g_machine.self->tid || worker->current != fiber)
         fail("fiber %llu runs on kernel thread %d, not its worker's", id_of(fiber),
              g_machine.self->tid);
-    if (fiber->depth != 0) fail("fiber %llu at depth %d in program code", id_of(fiber), fiber->depth);
+    if (fiber->depth != 0)
+        fail("fiber %llu at depth %d in program code", id_of(fiber), fiber->depth);
     if ((fiber->attention.peek() & (kAttendClaim | kAttendRetaken)) != 0) return;
     if (worker->processor == nullptr) fail("W1: fiber %llu has no processor", id_of(fiber));
-    for (const Worker* other = g_scheduler.workers.peek(); other != nullptr; other = other->all_next)
+    for (const Worker* other = g_scheduler.workers.peek(); other != nullptr;
+         other = other->all_next)
         if (other != worker && other->processor == worker->processor && other->current != nullptr &&
             !other->current->in_call)
             fail("W2: workers %d and %d both have processor %d", worker->id, other->id,
@@ -195,7 +198,8 @@ const char* const kRunTexts[] = {"dead", "waits for a CPU", "on CPU", "blocked",
 const char* const kStatusTexts[] = {"idle", "running", "in call"};
 
 void print(const Happened& what) {
-    fprintf(stderr, "  %12.3f us  [%d] ", static_cast<double>(what.ns - 1000000000) / 1000, what.tid);
+    fprintf(stderr, "  %12.3f us  [%d] ", static_cast<double>(what.ns - 1000000000) / 1000,
+            what.tid);
     const auto a = static_cast<long long>(what.a), b = static_cast<long long>(what.b);
     switch (what.event) {
         case Event::kSwitch:
@@ -204,31 +208,46 @@ void print(const Happened& what) {
             else
                 fprintf(stderr, "%s to fiber %lld, processor %lld\n", what.text, a, b);
             break;
-        case Event::kBlock: fprintf(stderr, "sleeps: %s\n", kBlockedTexts[a]); break;
-        case Event::kWake: fprintf(stderr, "thread %lld awake: %s\n", b, kEndedTexts[a]); break;
-        case Event::kThread: fprintf(stderr, "new thread %lld\n", a); break;
-        case Event::kThreadEnd: fprintf(stderr, "thread ends\n"); break;
-        case Event::kSignal: fprintf(stderr, "signal, code %lld\n", a); break;
-        case Event::kEpollEvent: fprintf(stderr, "event of %lld: %llx\n", a, b); break;
-        case Event::kWrite: fprintf(stderr, "writes %lld\n", a); break;
-        case Event::kNote: fprintf(stderr, "%s %lld %lld\n", what.text, a, b); break;
+        case Event::kBlock:
+            fprintf(stderr, "sleeps: %s\n", kBlockedTexts[a]);
+            break;
+        case Event::kWake:
+            fprintf(stderr, "thread %lld awake: %s\n", b, kEndedTexts[a]);
+            break;
+        case Event::kThread:
+            fprintf(stderr, "new thread %lld\n", a);
+            break;
+        case Event::kThreadEnd:
+            fprintf(stderr, "thread ends\n");
+            break;
+        case Event::kSignal:
+            fprintf(stderr, "signal, code %lld\n", a);
+            break;
+        case Event::kEpollEvent:
+            fprintf(stderr, "event of %lld: %llx\n", a, b);
+            break;
+        case Event::kWrite:
+            fprintf(stderr, "writes %lld\n", a);
+            break;
+        case Event::kNote:
+            fprintf(stderr, "%s %lld %lld\n", what.text, a, b);
+            break;
     }
 }
 
 void print_fiber(Fiber* fiber, void*) {
     fprintf(stderr, "  fiber %llu state %d reason %s park %x attention %x depth %d%s worker %d\n",
             id_of(fiber), static_cast<int>(fiber->state.peek()),
-            wait_reason_text(fiber->wait_reason), fiber->park.raw().peek(),
-            fiber->attention.peek(), fiber->depth, fiber->locked_worker != nullptr ? " locked" : "",
+            wait_reason_text(fiber->wait_reason), fiber->park.raw().peek(), fiber->attention.peek(),
+            fiber->depth, fiber->locked_worker != nullptr ? " locked" : "",
             fiber->worker == nullptr ? 0 : fiber->worker->id);
 }
 
 }  // namespace
 
 void record(Event event, int64_t a, int64_t b, const char* text) {
-    happened[happened_count++ % kKept] = {g_machine.now_ns(), event,
-                                          g_machine.self == nullptr ? 0 : g_machine.self->tid, a, b,
-                                          text};
+    happened[happened_count++ % kKept] = {
+        g_machine.now_ns(), event, g_machine.self == nullptr ? 0 : g_machine.self->tid, a, b, text};
     if (g_config.verbose) print(happened[(happened_count - 1) % kKept]);
 }
 

@@ -1,4 +1,5 @@
-// The invariants of scheduler/README.md, looked at while the scheduler runs; the report of a failure.
+// The invariants of scheduler/README.md, looked at while the scheduler runs; the report of a
+// failure.
 #pragma once
 
 #include "scheduler/host/context.h"

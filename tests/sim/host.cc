@@ -9,6 +9,7 @@
 #include "scheduler/host/kernel_thread.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 #include "tests/sim/check.h"
 #include "tests/sim/kernel.h"
@@ -96,7 +97,7 @@ void kernel_thread_memory_destroy(KernelThreadMemory* memory) {
 }
 
 int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), void* argument,
-                        std::atomic<int>* tid) {
+                        std::atomic<int>* tid, bool) {
     sim::step(5000);
     if (sim::g_config.faults && g_runtime_started && g_machine.random.one_in(5)) return -EAGAIN;
     g_machine.create(memory.tp, reinterpret_cast<void*>(memory.stack_top),
@@ -106,11 +107,28 @@ int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), 
     return 0;
 }
 
+// A question to another thread takes its time; the answer may be old when it comes.
+bool is_asleep_in_kernel(int tid) {
+    sim::step(3000);
+    const KernelThread* thread = g_machine.find(tid);
+    const bool sleeps = thread != nullptr && thread->run == sim::Run::kBlocked &&
+                        thread->blocked != sim::Blocked::kStall;
+    sim::step(3000);
+    return sleeps;
+}
+
+void thread_state_after_fork() {}
+
 void kernel_thread_exit() { g_machine.exit_thread(); }
 
 // ---- libc.h, signal.h
 
 bool is_in_libc_or_loader(unsigned long pc) { return pc % 8 == 0; }
+
+long raw_sigaction(int, const KernelSigaction*, KernelSigaction* old) {
+    if (old != nullptr) *old = {};
+    return 0;
+}
 
 long install_handler(int, SignalHandler handler, unsigned long, uint64_t) {
     g_machine.signal_handler = handler;

@@ -131,8 +131,6 @@ uint32_t Kernel::state(File* file) {
         case FileKind::kEpoll:
             if (has_event(file)) events |= EPOLLIN;
             break;
-        case FileKind::kStat:
-            break;
     }
     return events;
 }
@@ -311,25 +309,6 @@ long Kernel::epoll_wait(int epoll, epoll_event* events, int room, int64_t deadli
 
 // ---- the calls of the runtime
 
-namespace {
-
-// "/proc/self/task/N/stat"
-int task_of(const char* path) {
-    int task = 0;
-    for (const char* at = path; *at != 0; at++)
-        if (*at >= '0' && *at <= '9') task = task * 10 + *at - '0';
-    return task;
-}
-
-long stat_line(int task, char* line, size_t size) {
-    const KernelThread* thread = g_machine.find(task);
-    if (thread == nullptr) return 0;
-    const bool sleeps = thread->run == Run::kBlocked && thread->blocked != Blocked::kStall;
-    return snprintf(line, size, "%d (a) b) %c 1 1 1", task, sleeps ? 'S' : 'R');
-}
-
-}  // namespace
-
 long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
     KernelThread* self = g_machine.self;
     switch (number) {  // no scheduling point: memory is the real one
@@ -343,13 +322,18 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
             const long rc = syscall(number, a, b, c, d, e, f);
             return rc < 0 && rc >= -4095 ? -errno : rc;
         }
-        case SYS_gettid: return self->tid;
-        case SYS_getpid: return kPid;
+        case SYS_gettid:
+            return self->tid;
+        case SYS_getpid:
+            return kPid;
         case SYS_prlimit64:
-            if (d != 0) reinterpret_cast<uint64_t*>(d)[0] = reinterpret_cast<uint64_t*>(d)[1] = 4096;
+            if (d != 0)
+                reinterpret_cast<uint64_t*>(d)[0] = reinterpret_cast<uint64_t*>(d)[1] = 4096;
             return 0;
-        case SYS_close: return close(static_cast<int>(a));
-        default: break;
+        case SYS_close:
+            return close(static_cast<int>(a));
+        default:
+            break;
     }
     step(kCallNs);
     self = g_machine.self;
@@ -357,9 +341,9 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
         case SYS_futex:
             if ((b & FUTEX_CMD_MASK) == FUTEX_WAKE)
                 return futex_wake(reinterpret_cast<void*>(a), static_cast<int>(c));
-            return futex_wait(reinterpret_cast<void*>(a), static_cast<uint32_t>(c),
-                              d == 0 ? INT64_MAX
-                                     : g_machine.now_ns() + to_ns(reinterpret_cast<timespec*>(d)));
+            return futex_wait(
+                reinterpret_cast<void*>(a), static_cast<uint32_t>(c),
+                d == 0 ? INT64_MAX : g_machine.now_ns() + to_ns(reinterpret_cast<timespec*>(d)));
         case SYS_eventfd2: {
             auto* made = new File;
             made->kind = FileKind::kEvent;
@@ -376,9 +360,9 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
         case SYS_epoll_pwait:
             return epoll_wait(static_cast<int>(a), reinterpret_cast<epoll_event*>(b),
                               static_cast<int>(c),
-                              d == 0   ? 0
-                              : d < 0  ? INT64_MAX
-                                       : g_machine.now_ns() + d * 1000000);
+                              d == 0  ? 0
+                              : d < 0 ? INT64_MAX
+                                      : g_machine.now_ns() + d * 1000000);
         case SYS_epoll_pwait2:
             return epoll_wait(static_cast<int>(a), reinterpret_cast<epoll_event*>(b),
                               static_cast<int>(c),
@@ -399,17 +383,6 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
             if (c >= 4096) return -EINVAL;
             if (c == 0 && fault(4)) return -EMFILE;
             return install(source, static_cast<int>(c));
-        }
-        case SYS_openat: {
-            auto* made = new File;
-            made->kind = FileKind::kStat;
-            made->task = task_of(reinterpret_cast<const char*>(b));
-            return install(made);
-        }
-        case SYS_read: {
-            File* from = file(static_cast<int>(a));
-            if (from == nullptr || from->kind != FileKind::kStat) return -EBADF;
-            return stat_line(from->task, reinterpret_cast<char*>(b), static_cast<size_t>(c));
         }
         case SYS_tgkill: {
             KernelThread* thread = g_machine.find(static_cast<int>(b));

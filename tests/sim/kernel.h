@@ -1,4 +1,5 @@
-// The simulated kernel: futexes, files, epoll, CPU-time timers; and what the world outside does to it.
+// The simulated kernel: futexes, files, epoll, CPU-time timers; and what the world outside does to
+// it.
 #pragma once
 
 #include <sys/epoll.h>
@@ -24,7 +25,7 @@ struct Watch {
     bool is_queued = false;
 };
 
-enum class FileKind : uint8_t { kSocket, kListener, kEvent, kEpoll, kStat };
+enum class FileKind : uint8_t { kSocket, kListener, kEvent, kEpoll };
 
 struct File {
     FileKind kind = FileKind::kSocket;
@@ -34,14 +35,13 @@ struct File {
     int64_t received = 0, room = 8, capacity = 8;
     bool is_ended = false;
     bool wants_room = false;
-    int peer = -1;  // the workload's number of the other end
+    int peer = -1;                     // the workload's number of the other end
     void (*on_sent)(File*) = nullptr;  // the peer notices a message
-    std::list<int> backlog;  // of a listener: peers
+    std::list<int> backlog;            // of a listener: peers
     // An epoll instance.
     std::list<Watch*> queued;
     std::vector<Watch*> watches;
     std::vector<KernelThread*> sleepers;
-    int task = 0;  // of a stat file
 };
 
 class Kernel {
@@ -55,7 +55,7 @@ class Kernel {
     int open_socket(FileKind kind, int peer = -1);
     long receive(int fd);  // 1 message, 0 at the end, or -errno
     long send(int fd);
-    long accept(int fd);   // a new descriptor
+    long accept(int fd);  // a new descriptor
     long close(int fd);
 
     // The world: no time passes, nobody is switched to.

@@ -59,9 +59,9 @@ void Machine::start(void (*main)(void*), void* argument, size_t stack_size) {
     void* stack = mmap(nullptr, stack_size, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     static Fiber* identity = nullptr;
-    KernelThread* first = create(reinterpret_cast<uintptr_t>(&identity),
-                                 static_cast<char*>(stack) + stack_size, stack_size, main, argument,
-                                 nullptr);
+    KernelThread* first =
+        create(reinterpret_cast<uintptr_t>(&identity), static_cast<char*>(stack) + stack_size,
+               stack_size, main, argument, nullptr);
     g_quantum = 1;
     KernelThread outside;
     self = first;

@@ -49,7 +49,7 @@ struct Config {
     int cpus = 2;
     const char* workload = "mix";
     int64_t steps = 0;    // a run that needs more has failed; 0: by its size
-    bool faults = false;       // system calls of the runtime fail at random
+    bool faults = false;  // system calls of the runtime fail at random
     bool verbose = false;
 };
 inline Config g_config;
@@ -94,7 +94,7 @@ class Machine {
   public:
     std::vector<KernelThread*> threads;
     KernelThread* self = nullptr;
-    Random random;   // scheduling
+    Random random;  // scheduling
     int64_t steps = 0;
     int64_t sleeps_ended = 0;  // blocking kernel calls that returned: what "idle" must not do
     void (*signal_handler)(int, siginfo_t*, void*) = nullptr;
@@ -116,7 +116,7 @@ class Machine {
     void at(int64_t ns, std::function<void()> happen);
     KernelThread* find(int tid);
     int64_t cpu_ps(const KernelThread* thread) const;
-    void decide();       // next scheduling decision; called by step_slow()
+    void decide();  // next scheduling decision; called by step_slow()
     void lower_priority();
 
     int64_t now_ns() const { return g_clock_ps / 1000; }
@@ -154,7 +154,15 @@ extern Machine g_machine;
 // ---- what happened, for the report of a failure
 
 enum class Event : uint8_t {
-    kSwitch, kBlock, kWake, kThread, kThreadEnd, kSignal, kEpollEvent, kWrite, kNote,
+    kSwitch,
+    kBlock,
+    kWake,
+    kThread,
+    kThreadEnd,
+    kSignal,
+    kEpollEvent,
+    kWrite,
+    kNote,
 };
 void record(Event event, int64_t a = 0, int64_t b = 0, const char* text = "");
 [[noreturn]] void fail(const char* format, ...) __attribute__((format(printf, 1, 2)));

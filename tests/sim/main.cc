@@ -24,9 +24,15 @@ struct Plan {
     std::string workload;
     bool faults;
     std::vector<std::string> arguments(const char* program) const {
-        std::vector<std::string> list{program,  "--seed", std::to_string(seed),
-                                      "--processors", std::to_string(processors), "--cpus",
-                                      std::to_string(cpus), "--workload", workload};
+        std::vector<std::string> list{program,
+                                      "--seed",
+                                      std::to_string(seed),
+                                      "--processors",
+                                      std::to_string(processors),
+                                      "--cpus",
+                                      std::to_string(cpus),
+                                      "--workload",
+                                      workload};
         if (faults) list.push_back("--faults");
         return list;
     }

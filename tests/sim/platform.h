@@ -1,8 +1,8 @@
 // The scheduler's platform in the simulator: every atomic operation is a step of virtual time and
 // may hand the simulated machine to another kernel thread.
 //
-// All simulated kernel threads share one real thread, so an operation needs no atomicity of its own;
-// memory is sequentially consistent (weaker orders are the interleaving explorer's business).
+// All simulated kernel threads share one real thread, so an operation needs no atomicity of its
+// own; memory is sequentially consistent (weaker orders are the interleaving explorer's business).
 #pragma once
 
 #include <atomic>
@@ -11,11 +11,11 @@
 namespace pfiber::sim {
 
 // The hot half of the machine's state (machine.h has the rest).
-inline int64_t g_clock_ps = 0;      // virtual CLOCK_MONOTONIC
-inline int64_t g_due_ps = INT64_MAX;  // the next thing that happens by itself
-inline int64_t g_ps_per_ns = 0;     // a nanosecond of work, shared by all that step at once
+inline int64_t g_clock_ps = 0;         // virtual CLOCK_MONOTONIC
+inline int64_t g_due_ps = INT64_MAX;   // the next thing that happens by itself
+inline int64_t g_ps_per_ns = 0;        // a nanosecond of work, shared by all that step at once
 inline int32_t g_quantum = INT32_MAX;  // steps until the next scheduling decision
-inline uint64_t g_noise = 0;        // cheap randomness for spurious failures
+inline uint64_t g_noise = 0;           // cheap randomness for spurious failures
 
 void step_slow();
 void spin_hint();

@@ -226,6 +226,7 @@ void unseen_call(int64_t ns) {
     Fiber* fiber = self();
     kernel_sleep(ns);
     RuntimeSection section(fiber);
+    for (int i = 0; i < 8; i++) Platform::chaos_point();
 }
 
 void let_others() {
@@ -256,7 +257,8 @@ long until_done(int fd, Direction direction, int64_t deadline_ns, Try attempt) {
         waiter.directions = direction;
         waiter.is_exclusive = true;
         bool is_unpollable = false;
-        const Wake outcome = io_wait(fiber, &waiter, 1, deadline_ns, WaitReason::kIo, &is_unpollable);
+        const Wake outcome =
+            io_wait(fiber, &waiter, 1, deadline_ns, WaitReason::kIo, &is_unpollable);
         if (is_unpollable) {  // the call keeps its kernel thread
             RuntimeSection::leave(fiber);
             blocking_call(2000000);

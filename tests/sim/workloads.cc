@@ -106,7 +106,7 @@ void sleepers() {
 
 struct Client {
     File* file = nullptr;
-    int64_t left = 0;        // requests still to be sent
+    int64_t left = 0;  // requests still to be sent
     int64_t unanswered = 0;
 };
 std::vector<std::unique_ptr<Client>> clients;
@@ -163,9 +163,8 @@ void echo() {
     File* listening = g_kernel.file(listener);
     for (int64_t i = 0; i < connections; i++) {
         new_client(requests);
-        g_machine.at(soon(2 * kMs), [listening, i] {
-            g_kernel.peer_connects(listening, static_cast<int>(i));
-        });
+        g_machine.at(soon(2 * kMs),
+                     [listening, i] { g_kernel.peer_connects(listening, static_cast<int>(i)); });
     }
     Group group(connections);
     for (int64_t i = 0; i < connections; i++) {
@@ -283,11 +282,20 @@ void calls() {
         go([&group, rounds, is_long] {
             for (int64_t k = 0; k < rounds; k++) {
                 switch (g_program.below(5)) {
-                    case 0: short_call(g_program.skewed(is_long ? 100 * kMs : 300 * kUs)); break;
-                    case 1: short_call(0); break;
-                    case 2: blocking_call(g_program.skewed(200 * kUs)); break;
-                    case 3: let_others(); break;
-                    default: burn(g_program.skewed(20 * kUs));
+                    case 0:
+                        short_call(g_program.skewed(is_long ? 100 * kMs : 300 * kUs));
+                        break;
+                    case 1:
+                        short_call(0);
+                        break;
+                    case 2:
+                        blocking_call(g_program.skewed(200 * kUs));
+                        break;
+                    case 3:
+                        is_long ? sleep_for(g_program.skewed(kMs)) : let_others();
+                        break;
+                    default:
+                        burn(g_program.skewed(20 * kUs));
                 }
             }
             group.done();
@@ -364,10 +372,14 @@ void locked() {
 void unseen() {
     const int64_t fibers = g_program.between(1, 2 * g_config.processors);
     Group group(2 * fibers);
+    Semaphore posts;
+    g_lateness_bound_ns += 20 * kMs;
     for (int64_t i = 0; i < fibers; i++) {
-        go([&group] {
-            for (int k = 0; k < 3; k++) {
-                unseen_call(g_program.skewed(40 * kMs));
+        go([&group, &posts] {
+            for (int k = 0; k < 8; k++) {
+                unseen_call(g_program.one_in(2) ? g_program.between(5 * kMs, 8 * kMs)
+                                                : g_program.skewed(40 * kMs));
+                for (int post = 0; post < 4; post++) posts.post();  // some time in the runtime
                 burn(g_program.skewed(50 * kUs));
             }
             group.done();
@@ -394,12 +406,24 @@ void counts();
 void conditions();
 
 const Workload kWorkloads[] = {
-    {"ping_pong", ping_pong}, {"producers", producers}, {"mass_spawn", mass_spawn},
-    {"sleepers", sleepers},   {"echo", echo},           {"burst", burst},
-    {"shared_socket", shared_socket}, {"closing", closing}, {"calls", calls},
-    {"hogs", hogs},           {"locked", locked},       {"unseen", unseen},
-    {"interrupts", interrupts}, {"foreign", foreign},   {"idle", idle},
-    {"mix", mix},             {"mutexes", mutexes},     {"counts", counts},
+    {"ping_pong", ping_pong},
+    {"producers", producers},
+    {"mass_spawn", mass_spawn},
+    {"sleepers", sleepers},
+    {"echo", echo},
+    {"burst", burst},
+    {"shared_socket", shared_socket},
+    {"closing", closing},
+    {"calls", calls},
+    {"hogs", hogs},
+    {"locked", locked},
+    {"unseen", unseen},
+    {"interrupts", interrupts},
+    {"foreign", foreign},
+    {"idle", idle},
+    {"mix", mix},
+    {"mutexes", mutexes},
+    {"counts", counts},
     {"conditions", conditions},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];

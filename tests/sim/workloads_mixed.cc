@@ -58,10 +58,18 @@ void interrupts() {
         target->fiber = go([target, &never, &group] {
             while (!target->is_done) {
                 switch (g_program.below(4)) {
-                    case 0: sleep_for(g_program.skewed(50 * kUs)); break;
-                    case 1: short_call(g_program.skewed(50 * kUs)); break;
-                    case 2: burn(g_program.skewed(20 * kUs)); break;
-                    default: never.wait(); break;
+                    case 0:
+                        sleep_for(g_program.skewed(50 * kUs));
+                        break;
+                    case 1:
+                        short_call(g_program.skewed(50 * kUs));
+                        break;
+                    case 2:
+                        burn(g_program.skewed(20 * kUs));
+                        break;
+                    default:
+                        never.wait();
+                        break;
                 }
             }
             target->fiber = nullptr;
@@ -159,20 +167,38 @@ void mix() {
             bool is_locked = false;
             for (int64_t k = 0; k < rounds; k++) {
                 switch (g_program.below(12)) {
-                    case 0: sleep_for(g_program.skewed(300 * kUs)); break;
-                    case 1: short_call(g_program.skewed(100 * kUs)); break;
-                    case 2: blocking_call(g_program.skewed(100 * kUs)); break;
-                    case 3: burn(g_program.skewed(100 * kUs)); break;
-                    case 4: let_others(); break;
+                    case 0:
+                        sleep_for(g_program.skewed(300 * kUs));
+                        break;
+                    case 1:
+                        short_call(g_program.skewed(100 * kUs));
+                        break;
+                    case 2:
+                        blocking_call(g_program.skewed(100 * kUs));
+                        break;
+                    case 3:
+                        burn(g_program.skewed(100 * kUs));
+                        break;
+                    case 4:
+                        let_others();
+                        break;
                     case 5:
                         g_machine.at(now() + 1 + g_program.skewed(200 * kUs),
                                      [file] { g_kernel.peer_sends(file, 1); });
                         if (socket_receive(fd) != 1) fail("receive failed");
                         break;
-                    case 6: semaphore.post(); break;
-                    case 7: semaphore.take(now() + 1 + g_program.skewed(500 * kUs)); break;
-                    case 8: go([] { burn(g_program.skewed(10 * kUs)); }); break;
-                    case 9: socket_receive(fd, now() + 1 + g_program.skewed(100 * kUs)); break;
+                    case 6:
+                        semaphore.post();
+                        break;
+                    case 7:
+                        semaphore.take(now() + 1 + g_program.skewed(500 * kUs));
+                        break;
+                    case 8:
+                        go([] { burn(g_program.skewed(10 * kUs)); });
+                        break;
+                    case 9:
+                        socket_receive(fd, now() + 1 + g_program.skewed(100 * kUs));
+                        break;
                     case 10:
                         if (g_program.one_in(8)) unseen_call(g_program.skewed(8 * kMs));
                         break;

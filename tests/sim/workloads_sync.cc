@@ -47,7 +47,8 @@ class Mutex {
         if (--holders_ != 0) fail("two hold a lock");
         uint32_t held = 1;
         if (word.compare_exchange_strong(held, 0)) return;
-        release_address(&word, [](void* mutex) { static_cast<Mutex*>(mutex)->word.store(0); }, this);
+        release_address(
+            &word, [](void* mutex) { static_cast<Mutex*>(mutex)->word.store(0); }, this);
     }
 
     bool entered() {
@@ -121,8 +122,10 @@ void counts() {
         };
         const auto poster = [&, post, rounds] {
             for (int64_t k = 0; k < rounds; k++) {
-                if (current_fiber() == nullptr) nap(1 + g_program.skewed(50 * kUs));
-                else if (g_program.one_in(3)) sleep_for(g_program.skewed(50 * kUs));
+                if (current_fiber() == nullptr)
+                    nap(1 + g_program.skewed(50 * kUs));
+                else if (g_program.one_in(3))
+                    sleep_for(g_program.skewed(50 * kUs));
                 post();
             }
             group.done();

@@ -15,6 +15,14 @@ namespace pfiber::host {
 
 using SignalHandler = void (*)(int, siginfo_t*, void*);
 
+struct KernelSigaction {
+    void* handler;
+    unsigned long flags;
+    void (*restorer)();
+    uint64_t mask;
+};
+
+long raw_sigaction(int signal, const KernelSigaction* action, KernelSigaction* old);
 long install_handler(int signal, SignalHandler handler, unsigned long flags, uint64_t mask);
 inline bool in_signal_text(unsigned long) { return false; }
 unsigned long program_counter(const void* context);
