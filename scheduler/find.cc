@@ -221,6 +221,34 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     return first_and_ready_rest(fibers);
 }
 
+// Fairness across processors (W6): a busy processor never runs out of its own events, so it would
+// never steal while its neighbour's worker waits for a CPU, and the neighbour's connections would
+// starve.  One neighbour is watched at a time; if it has not started a fiber for a while, half of its
+// queue and its events come here first.
+Fiber* help_stalled(Worker* worker, int64_t now) {
+    constexpr int64_t kStalledNs = 1000000;
+    const int count = g_scheduler.processor_count;
+    if (count == 1) return nullptr;
+    Processor* mine = worker->processor;
+    Processor* other = g_scheduler.processors[worker->watched % count];
+    const uint32_t tick = other->schedule_tick.load(std::memory_order_relaxed);
+    if (other == mine || tick != worker->watched_tick ||
+        other->status.load(std::memory_order_relaxed) == ProcessorStatus::kIdle) {
+        if (other == mine || count > 2) worker->watched++;
+        other = g_scheduler.processors[worker->watched % count];
+        worker->watched_tick = other->schedule_tick.load(std::memory_order_relaxed);
+        worker->watched_since_ns = now;
+        return nullptr;
+    }
+    if (now - worker->watched_since_ns < kStalledNs) return nullptr;
+    worker->watched_since_ns = now;
+    Fiber* queued = steal_from(mine, other, false);
+    if (queued != nullptr) return queued;
+    if (other->poller.waiters.load(std::memory_order_relaxed) == 0) return nullptr;
+    Fiber* list = poll_ready(other);
+    return list == nullptr ? nullptr : first_and_ready_rest(list);
+}
+
 // A fiber that does not inherit the running slice starts; only the owner of the processor counts.
 void count_start(Processor* processor) {
     processor->schedule_tick.store(processor->schedule_tick.load(std::memory_order_relaxed) + 1,
@@ -260,6 +288,7 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
         LockGuard guard(g_scheduler.lock);
         if (Fiber* fiber = global_take(processor, 0)) return count_start(processor), fiber;
     }
+    if (Fiber* fiber = help_stalled(worker, *now)) return count_start(processor), fiber;
     if (processor->poller.waiters.load(std::memory_order_relaxed) > 0)
         if (Fiber* list = poll_ready(processor)) return count_start(processor), first_and_ready_rest(list);
     return nullptr;

@@ -189,10 +189,28 @@ void deliver(const epoll_event& event, Fiber*** tail) {
     wake_waiters(descriptor, directions, Wake::kReady, tail);
 }
 
+// Where a descriptor is registered: with the processor on which its fiber waits, unless that has
+// clearly more than another one.  An accept loop would leave all connections on its processor, and
+// connections of an almost empty instance would be served far more often than the rest.
+Processor* placement(Processor* own) {
+    constexpr int32_t kSlack = 4;
+    const int32_t registered = own->poller.registered.load(std::memory_order_relaxed);
+    Processor* best = own;
+    int32_t least = registered - registered / 8 - kSlack;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        Processor* other = g_scheduler.processors[i];
+        const int32_t count = other->poller.registered.load(std::memory_order_relaxed);
+        if (count >= least) continue;
+        least = count;
+        best = other;
+    }
+    return best;
+}
+
 // Descriptor locked.
 void arm(Descriptor* descriptor, int fd, Processor* processor) {
     const bool is_global = options().pollers == Pollers::kGlobal;
-    Poller& poller = is_global ? g_scheduler.processors[0]->poller : processor->poller;
+    Poller& poller = is_global ? g_scheduler.processors[0]->poller : placement(processor)->poller;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
     event.data.u64 = static_cast<uint64_t>(descriptor->tag.load(std::memory_order_relaxed)) << 32 |
@@ -202,6 +220,7 @@ void arm(Descriptor* descriptor, int fd, Processor* processor) {
         rc = host::raw_syscall(SYS_epoll_ctl, poller.epoll_fd, EPOLL_CTL_MOD, fd, &event);
     if (rc == 0) {
         descriptor->poller = static_cast<int16_t>(poller.id + 1);
+        poller.registered.fetch_add(1, std::memory_order_relaxed);
         return;
     }
     if (rc == -EBADF) return;  // closed meanwhile: the caller's next try says so
@@ -460,6 +479,8 @@ void descriptor_closing(int fd) {
             host::raw_syscall(SYS_epoll_ctl, poller_of(descriptor).epoll_fd, EPOLL_CTL_DEL, fd,
                               nullptr);
         descriptor->tag.fetch_add(1);
+        if (descriptor->poller != 0)
+            poller_of(descriptor).registered.fetch_sub(1, std::memory_order_relaxed);
         descriptor->poller = 0;
         descriptor->is_unpollable = descriptor->is_shared = false;
         descriptor->made_here = descriptor->has_timeouts = false;

@@ -87,6 +87,7 @@ struct Poller {
     int id = 0;
     Platform::Atomic<uint32_t> busy{0};    // one kernel thread at a time is inside
     Platform::Atomic<int32_t> waiters{0};  // fibers parked on descriptors registered here
+    Platform::Atomic<int32_t> registered{0};  // descriptors in the instance
     Platform::Atomic<int64_t> last_poll_ns{0};
 };
 

@@ -70,6 +70,9 @@ struct Worker {
     Fiber* handed = nullptr; // found on the fast path but to be run by the loop
     Fiber* locked_fiber = nullptr;
     uint32_t random = 1;
+    int watched = 0;               // processor whose progress is watched (help_stalled)
+    uint32_t watched_tick = 0;
+    int64_t watched_since_ns = 0;
     uint64_t kernel_mask = 0;      // what this kernel thread blocks
     uint64_t mask_generation = 0;  // of the process mask it was taken from
     bool has_exact_mask = false;   // a call runs with its fiber's own mask
