@@ -5,6 +5,8 @@
 // the accept waits in its region.  O_NONBLOCK is never set on a listener.
 // C1: connect sets O_NONBLOCK for the length of one system call, on descriptions that nobody else
 // has seen, under the descriptor's lock; others hand off.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #include "interpose/hooks.h"
@@ -250,6 +252,8 @@ int pf_setsockopt(int fd, int level, int option, const void* value, socklen_t le
                                                     option == 66 || option == 67);
     if (is_timeout)
         if (Descriptor* descriptor = descriptor_if_known(fd)) descriptor->has_timeouts = false;
+    // Kernel TLS and the like deliver records, each with an end of its own.
+    if (level == IPPROTO_TCP && option == TCP_ULP) forget_short_reads(fd);
     return static_cast<int>(result(answer));
 }
 

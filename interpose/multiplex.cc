@@ -42,9 +42,13 @@ class Scratch {
     bool is_mapped_ = false;
 };
 
-uint8_t directions_of(short events) {
+uint8_t directions_of(int fd, short events) {
     uint8_t directions = kPriority;  // errors and hang-ups are reported unasked
-    if ((events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP)) != 0) directions |= kRead;
+    if ((events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP)) != 0) {
+        directions |= kRead;
+        // Takes notifications back without proving that there is nothing to receive.
+        if ((events & (POLLIN | POLLRDNORM)) == 0) forget_short_reads(fd);
+    }
     if ((events & (POLLOUT | POLLWRNORM | POLLWRBAND)) != 0) directions |= kWrite;
     return directions;
 }
@@ -197,7 +201,7 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
     unsigned watched = 0;
     for (unsigned i = 0; i < count; i++) {
         if (fds[i].fd < 0) continue;
-        watch.add(fds[i].fd, directions_of(fds[i].events));
+        watch.add(fds[i].fd, directions_of(fds[i].fd, fds[i].events));
         places.items()[watched++] = i;
     }
     const long answer = watch_loop(
@@ -292,7 +296,7 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
             entry = {static_cast<int>(w * 64) + __builtin_ctzl(bit), 0, 0};
             for (int k = 0; k < 3; k++)
                 if (has_bit(sets[k], w, bit)) entry.events |= question(k);
-            watch.add(entry.fd, directions_of(entry.events));
+            watch.add(entry.fd, directions_of(entry.fd, entry.events));
         }
     }
     // poll reports errors and hang-ups unasked; select does not count them for every set.

@@ -70,6 +70,17 @@ long receive_all(Fiber* fiber, Waiting& waiting, bool peeks, Attempt&& attempt, 
     }
 }
 
+// A plain receive of `asked` bytes into one buffer.
+struct ReceiveDrains {
+    long asked;
+    bool is_plain;
+    bool at_start(const Waiting& waiting) const { return is_plain && waiting.is_drained(); }
+    bool after(const Waiting& waiting, long answer) const {
+        return is_plain && answer > 0 && answer < asked &&
+               short_read_drains(waiting.descriptor, waiting.fd);
+    }
+};
+
 // Passed descriptors: both ends know the description from now on.
 template <class Visit>
 void for_each_passed(const msghdr* message, Visit&& visit) {
@@ -125,8 +136,10 @@ bool has_no_edge(Descriptor* descriptor, int fd, const void* address) {
 long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, sockaddr* address,
                    socklen_t* length) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || (flags & kRawReceive) != 0)
+    if (descriptor == nullptr || (flags & kRawReceive) != 0) {
+        if ((flags & MSG_OOB) != 0) forget_short_reads(fd);
         return raw_receive(fd, data, size, flags, address, length);
+    }
     Waiting waiting(fiber, fd, descriptor, kRead);
     const auto region = [&](int number) {
         return maybe_call(fiber, Restart::kYes, SYS_recvfrom, number, data, size, flags, address,
@@ -147,13 +160,15 @@ long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, soc
         [&](int number) {
             return raw_receive(number, data, size, flags | MSG_DONTWAIT, address, length);
         },
-        region);
+        region, WaitReason::kIo, ReceiveDrains{static_cast<long>(size), flags == 0 && size != 0});
 }
 
 long receive_message(Fiber* fiber, int fd, msghdr* message, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || message == nullptr || (flags & kRawReceive) != 0)
+    if (descriptor == nullptr || message == nullptr || (flags & kRawReceive) != 0) {
+        if ((flags & MSG_OOB) != 0) forget_short_reads(fd);
         return host::raw_syscall(SYS_recvmsg, fd, message, flags);
+    }
     Waiting waiting(fiber, fd, descriptor, kRead);
     if (__builtin_expect(waits_for_all(descriptor, fd, flags), 0)) {
         // The kernel overwrites the lengths at each try; descriptors end a message.

@@ -185,6 +185,9 @@ void deliver(const epoll_event& event, Fiber*** tail) {
     const uint8_t directions = directions_of(event.events);
     LockGuard guard(descriptor->lock);
     if (descriptor->tag.load(std::memory_order_relaxed) != tag) return;  // another file's
+    // What these announce stays without a further edge, and urgent data ends a receive early (B4).
+    if ((event.events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        descriptor->short_reads.store(ShortReads::kMeaningless, std::memory_order_relaxed);
     descriptor->ready.fetch_or(directions, std::memory_order_release);
     wake_waiters(descriptor, directions, Wake::kReady, tail);
 }
@@ -485,6 +488,7 @@ void descriptor_closing(int fd) {
         descriptor->is_unpollable = descriptor->is_shared = false;
         descriptor->made_here = descriptor->has_timeouts = false;
         descriptor->kind.store(DescriptorKind::kUnknown);
+        descriptor->short_reads.store(ShortReads::kUnproved);
         descriptor->ready.store(0);
         descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
         descriptor->is_listener = descriptor->is_blocking = false;

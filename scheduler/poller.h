@@ -27,6 +27,13 @@ enum class DescriptorKind : uint8_t {
     kOther,     // poll first, then call: tty, FIFO by name, eventfd, inotify, …
 };
 
+// Whether a receive that gave less than asked for proves a socket drained (invariant B4).
+enum class ShortReads : uint8_t {
+    kUnproved,     // nothing is known yet: every receive is tried
+    kDrain,        // one proved it: with the ready bit down there is nothing to receive
+    kMeaningless,  // not plain TCP data, or the end of the stream was seen
+};
+
 struct Descriptor;
 
 // One fiber's interest in one descriptor; on the fiber's stack, linked under the descriptor's lock.
@@ -48,6 +55,7 @@ struct Descriptor {
     Platform::Atomic<uint32_t> tag{0};
     Platform::Atomic<uint8_t> ready{0};
     Platform::Atomic<DescriptorKind> kind{DescriptorKind::kUnknown};
+    Platform::Atomic<ShortReads> short_reads{ShortReads::kUnproved};
     int16_t poller = 0;           // 1 + processor whose instance holds it; 0: not registered
     bool is_unpollable = false;   // epoll refused it
     bool is_shared = false;       // another number or process may hold the description
