@@ -193,6 +193,7 @@ class Waiting {
     bool clear() { return io_clear_ready(descriptor, direction_); }
     void restore(bool had) {
         if (had) io_restore_ready(descriptor, direction_);
+        io_took_turn(fiber_);
     }
 
     // In the runtime, after a try that would block.

@@ -308,6 +308,26 @@ void io_wake_next(Descriptor* descriptor, uint8_t direction) {
     ready_list(woken);
 }
 
+void io_took_turn(Fiber* fiber) {
+    constexpr uint32_t kMostCalls = 4;  // two requests of receive and send
+    constexpr int64_t kPollEveryNs = 50000;
+    Processor* processor = fiber->worker->processor;
+    if (processor == nullptr) return;
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    if (tick != processor->io_streak_tick) {
+        processor->io_streak_tick = tick;
+        processor->io_streak = 0;
+    }
+    if (++processor->io_streak < kMostCalls) return;
+    processor->io_streak = 0;
+    if (processor->queue.is_empty() &&
+        processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
+        Platform::now_ns() - processor->poller.last_poll_ns.load(std::memory_order_relaxed) >
+            kPollEveryNs)
+        ready_list(poll_ready(processor));
+    if (!processor->queue.is_empty() && fiber->locked_worker == nullptr) yield(fiber);
+}
+
 Fiber* poll_ready(Processor* processor) {
     Poller& poller = processor->poller;
     // At most one kernel thread inside an instance: a second one would only wait for its mutex.  It

@@ -28,6 +28,8 @@ struct alignas(64) Processor {
     Platform::Atomic<uint32_t> call_tick{0};
     Platform::Atomic<uint32_t> look_around{0};    // leave the fast path: timers due, poll, stop
     Platform::Atomic<int64_t> now_ns{0};          // of the last look around: a coarse clock
+    uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how many
+    uint32_t io_streak = 0;
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
     RunQueue<Platform, Fiber> queue;
