@@ -132,6 +132,24 @@ void interrupt_fiber(Fiber* fiber, Wake outcome) {
     kick(fiber);
 }
 
+namespace {
+
+// Asked again once the signal is queued: a thread that opened its mask meanwhile looked at the queue
+// before or is seen with its new mask here.
+bool wants(Fiber* fiber, int signal) {
+    const Thread* thread = thread_of(fiber);
+    const uint64_t bit = signal_bit(signal);
+    return (static_cast<const volatile uint64_t&>(thread->mask) & bit) == 0 ||
+           (thread->waiting_for.load() & bit) != 0;
+}
+
+void notify(Fiber* fiber) {
+    fiber->attention.fetch_or(kAttendSignal);
+    if (fiber != current_fiber()) interrupt_fiber(fiber, Wake::kSignal);
+}
+
+}  // namespace
+
 int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
     Thread* thread = thread_of(fiber);
     const uint64_t bit = signal_bit(signal);
@@ -152,10 +170,7 @@ int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
         LockGuard guard(queue_lock);
         rc = enqueue(fiber, signal, info);
     }
-    if (rc == 0 && (!blocked || waits)) {
-        fiber->attention.fetch_or(kAttendSignal);
-        if (fiber != current_fiber()) interrupt_fiber(fiber, Wake::kSignal);
-    }
+    if (rc == 0 && wants(fiber, signal)) notify(fiber);
     return rc;
 }
 
@@ -171,8 +186,12 @@ void send_to_process(int signal, const siginfo_t* info) {
         send_to_fiber(choice.fiber, signal, info);
         return;
     }
-    LockGuard guard(queue_lock);
-    enqueue(nullptr, signal, info);
+    {
+        LockGuard guard(queue_lock);
+        enqueue(nullptr, signal, info);
+    }
+    for_each_fiber(consider, &choice);
+    if (choice.fiber != nullptr) notify(choice.fiber);
 }
 
 bool take_pending(Fiber* fiber, uint64_t set, siginfo_t* info) {
