@@ -136,6 +136,7 @@ int soak(Tally* tally, int64_t seconds, uint64_t seed, const char* only, int mos
     fprintf(stderr,
             "usage: sim --seed N [--processors 1..192] [--cpus C] [--workload W] [--steps M]\n"
             "           [--faults] [--verbose]\n"
+            "           [--count N]  this seed and the next ones, up to a failure\n"
             "       sim --set FILE [--jobs J]\n"
             "       sim --soak SECONDS [--seed N] [--workload W] [--failures N] [--jobs J]\n"
             "workloads:");
@@ -155,7 +156,7 @@ int simulator_main(int argc, char** argv) {
     tally.program = "build/tests/sim/sim";
     const char* set = nullptr;
     const char* workload = nullptr;
-    int64_t seconds = 0;
+    int64_t seconds = 0, count = 0;
     bool has_seed = false;
     int most_failures = 10;
     for (int i = 1; i < argc; i++) {
@@ -182,6 +183,8 @@ int simulator_main(int argc, char** argv) {
             g_config.steps = atoll(value);
         else if (name == "--set")
             set = value;
+        else if (name == "--count")
+            count = atoll(value);
         else if (name == "--soak")
             seconds = atoll(value);
         else if (name == "--failures")
@@ -198,6 +201,10 @@ int simulator_main(int argc, char** argv) {
         return soak(&tally, seconds, seed, workload, most_failures);
     }
     if (!has_seed) usage();
+    for (int64_t i = 0; i < count && tally.failed == 0; i++)
+        tally.start({g_config.seed + static_cast<uint64_t>(i), g_config.processors, g_config.cpus,
+                     workload != nullptr ? workload : g_config.workload, g_config.faults});
+    if (count > 0) return tally.end();
     if (workload != nullptr) g_config.workload = workload;
     if (g_config.steps == 0) g_config.steps = 4000000 + 400000 * g_config.processors;
     setvbuf(stderr, nullptr, _IONBF, 0);
