@@ -70,7 +70,8 @@ int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sig
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout), mark)));
+    return static_cast<int>(
+        result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout), mark)));
 }
 
 int pf_epoll_wait(int fd, epoll_event* events, int most, int timeout) {

@@ -39,11 +39,11 @@ long region_call(Fiber* fiber, Region region, Restart restart, long number, cons
             enter_blocking_call(fiber);
         else
             enter_call(fiber);
-        const long answer = shim::cancellation_is_due(fiber)
-                                ? -EINTR
-                                : host::pfiber_blocking_syscall(&fiber->attention,
-                                                                kAttendSignal | kAttendCancel,
-                                                                number, arguments);
+        const long answer =
+            shim::cancellation_is_due(fiber)
+                ? -EINTR
+                : host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel,
+                                                number, arguments);
         exit_call(fiber);
         if (answer != -EINTR) return answer;
         shim::cancellation_point(fiber);
@@ -119,8 +119,8 @@ bool short_read_drains(Descriptor* descriptor, int fd) {
     if (__builtin_expect(seen != ShortReads::kUnproved, 1)) return seen == ShortReads::kDrain;
     if (!is_surely_blocking(descriptor)) return false;
     int protocol = 0;
-    const bool is_tcp = socket_option(fd, SO_PROTOCOL, &protocol, sizeof protocol) == 0 &&
-                        protocol == IPPROTO_TCP;
+    const bool is_tcp =
+        socket_option(fd, SO_PROTOCOL, &protocol, sizeof protocol) == 0 && protocol == IPPROTO_TCP;
     const ShortReads learnt = is_tcp ? ShortReads::kDrain : ShortReads::kMeaningless;
     // An event may have said "meaningless" meanwhile, for good.
     return descriptor->short_reads.compare_exchange_strong(seen, learnt) && is_tcp;

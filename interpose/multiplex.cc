@@ -1,8 +1,8 @@
 // poll, select and their signal-mask forms.
 //
-// M1: the ready bits are taken back before the kernel is asked, so that an event that comes after its
-// answer is seen by the wait.  When the answer is "something", the bits taken are put back: other
-// fibers may rely on them.  None of these calls is ever resumed by SA_RESTART.
+// M1: the ready bits are taken back before the kernel is asked, so that an event that comes after
+// its answer is seen by the wait.  When the answer is "something", the bits taken are put back:
+// other fibers may rely on them.  None of these calls is ever resumed by SA_RESTART.
 #include <poll.h>
 #include <sys/mman.h>
 
@@ -93,8 +93,7 @@ class Watch {
     }
     void restore() {
         for (int i = 0; i < count_; i++)
-            if (had_[i] != 0)
-                io_restore_ready(descriptor_if_known(waiters_[i].fd), had_[i]);
+            if (had_[i] != 0) io_restore_ready(descriptor_if_known(waiters_[i].fd), had_[i]);
     }
     // In the runtime.  Numbers that were closed meanwhile are replaced by their private duplicates.
     template <class Moved>
@@ -117,8 +116,8 @@ class Watch {
   private:
     template <class Moved>
     Wake wait_once(int64_t deadline_ns, bool* is_unpollable, Moved&& moved) {
-        const Wake outcome = io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll,
-                                     is_unpollable);
+        const Wake outcome =
+            io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll, is_unpollable);
         if (outcome != Wake::kClosed) return outcome;
         for (int i = 0; i < count_; i++) {
             if (!is_private_descriptor(waiters_[i].fd)) continue;
@@ -136,8 +135,8 @@ class Watch {
 };
 
 // The loop of every form, after a first look that found nothing.  look() asks the kernel without
-// waiting; moved(i, fd) tells that entry i is to be asked at another number from now on; region() is
-// the whole call in a region, for what epoll refuses.
+// waiting; moved(i, fd) tells that entry i is to be asked at another number from now on; region()
+// is the whole call in a region, for what epoll refuses.
 template <class Look, class Moved, class InRegion>
 long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t deadline_ns,
                 Look&& look, Moved&& moved, InRegion&& region) {
@@ -176,7 +175,8 @@ constexpr unsigned long kMostDescriptors = 1 << 20;
 
 // ---- poll
 
-// Also a poll that does not wait answers EINTR when a signal is pending, the runtime's own included.
+// Also a poll that does not wait answers EINTR when a signal is pending, the runtime's own
+// included.
 long poll_once(pollfd* fds, nfds_t count) {
     long answer;
     do answer = host::raw_syscall(SYS_poll, fds, count, 0);
@@ -205,8 +205,7 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
         places.items()[watched++] = i;
     }
     const long answer = watch_loop(
-        fiber, watch, mark, deadline_ns,
-        [&] { return poll_once(asked, count); },
+        fiber, watch, mark, deadline_ns, [&] { return poll_once(asked, count); },
         [&](int i, int fd) {
             if (asked == fds) {
                 asked = copies.items();
@@ -315,8 +314,7 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     long answer = look();
     if (answer == 0 && deadline_ns != 0)
         answer = watch_loop(
-            fiber, watch, mark, deadline_ns, look,
-            [&](int i, int fd) { asked.items()[i].fd = fd; },
+            fiber, watch, mark, deadline_ns, look, [&](int i, int fd) { asked.items()[i].fd = fd; },
             [&] {
                 timespec left;
                 return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
@@ -342,8 +340,8 @@ int pf_poll(pollfd* fds, nfds_t count, int timeout) {
     if (fiber == nullptr)
         return static_cast<int>(result(host::raw_syscall(SYS_poll, fds, count, timeout)));
     shim::cancellation_point(fiber);
-    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout),
-                                               shim::interrupt_mark(fiber))));
+    return static_cast<int>(
+        result(poll_on(fiber, fds, count, deadline_of_ms(timeout), shim::interrupt_mark(fiber))));
 }
 
 int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
@@ -403,8 +401,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     Fiber* fiber = calling_fiber();
     timespec left{};
     if (timeout != nullptr) {
-        if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
-            return static_cast<int>(result(-EINVAL));
+        if (timeout->tv_sec < 0 || timeout->tv_usec < 0) return static_cast<int>(result(-EINVAL));
         constexpr int64_t kSecond = 1000000;
         left = {timeout->tv_sec, (timeout->tv_usec % kSecond) * 1000};
         if (__builtin_add_overflow(left.tv_sec, timeout->tv_usec / kSecond, &left.tv_sec))

@@ -12,8 +12,7 @@ namespace {
 // These never wait, whatever the mode of the descriptor.
 constexpr int kRawReceive = MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB;
 
-long raw_receive(int fd, void* data, size_t size, int flags, sockaddr* address,
-                 socklen_t* length) {
+long raw_receive(int fd, void* data, size_t size, int flags, sockaddr* address, socklen_t* length) {
     return host::raw_syscall(SYS_recvfrom, fd, data, size, flags, address, length);
 }
 
@@ -51,8 +50,8 @@ long receive_all(Fiber* fiber, Waiting& waiting, bool peeks, Attempt&& attempt, 
             RuntimeSection::leave(fiber);
             continue;
         }
-        const Step step = peeks && answer > 0 && is_stream_over(waiting.fd) ? Step::kTimedOut
-                                                                             : waiting.wait();
+        const Step step =
+            peeks && answer > 0 && is_stream_over(waiting.fd) ? Step::kTimedOut : waiting.wait();
         RuntimeSection::leave(fiber);
         switch (step) {
             case Step::kRetry:
@@ -150,8 +149,8 @@ long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, soc
             fiber, waiting, (flags & MSG_PEEK) != 0,
             [&](int number, long done) {
                 return raw_receive(number, static_cast<char*>(data) + done,
-                                   size - static_cast<size_t>(done), flags | MSG_DONTWAIT,
-                                   address, length);
+                                   size - static_cast<size_t>(done), flags | MSG_DONTWAIT, address,
+                                   length);
             },
             [&] { return static_cast<long>(size > kMostBytes ? kMostBytes : size); });
     }
@@ -177,8 +176,7 @@ long receive_message(Fiber* fiber, int fd, msghdr* message, int flags) {
         return receive_all(
             fiber, waiting, (flags & MSG_PEEK) != 0,
             [&](int number, long done) {
-                const VectorPosition at(asked.msg_iov, asked.msg_iovlen,
-                                        static_cast<size_t>(done));
+                const VectorPosition at(asked.msg_iov, asked.msg_iovlen, static_cast<size_t>(done));
                 msghdr part = asked;
                 iovec rest{};
                 part.msg_iov += at.index;
@@ -338,7 +336,8 @@ int pf_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* 
         return static_cast<int>(
             result(host::raw_syscall(SYS_recvmmsg, fd, messages, count, flags, timeout)));
     shim::cancellation_point(fiber);
-    if (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0)) return static_cast<int>(result(-EINVAL));
+    if (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0))
+        return static_cast<int>(result(-EINVAL));
     constexpr unsigned kMost = 1024;  // UIO_MAXIOV
     const int64_t start = Platform::now_ns();
     const long answer =

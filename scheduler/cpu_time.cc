@@ -36,8 +36,7 @@ int64_t cpu_time_of(Fiber* fiber) {
     const int64_t start = fiber->cpu_start_ns;
     if (start < 0) return total;
     Worker* worker = fiber->worker;
-    const int64_t now =
-        fiber == self ? worker_cpu_ns() : host::thread_cpu_ns(worker->tid.load());
+    const int64_t now = fiber == self ? worker_cpu_ns() : host::thread_cpu_ns(worker->tid.load());
     return now > start ? total + now - start : total;
 }
 

@@ -1,7 +1,7 @@
 // See poller.h.  Registration, events and the sleep of the last idle worker.
 //
-// All instances are nested, edge-triggered, in one master instance; the sleeper waits there and then
-// looks at the instances that have events.  With one processor it sleeps in that one directly.
+// All instances are nested, edge-triggered, in one master instance; the sleeper waits there and
+// then looks at the instances that have events.  With one processor it sleeps in that one directly.
 #include "scheduler/poller.h"
 
 #include <errno.h>
@@ -33,8 +33,8 @@ std::atomic<bool> reported_epoll_limit{false};
 
 Lock limit_lock;  // two that raise the limit at once would leave it raised
 
-// A duplicate out of the program's way: above its limit where that may be raised for a moment, so that
-// no number which the program can have is taken, else as high as possible.
+// A duplicate out of the program's way: above its limit where that may be raised for a moment, so
+// that no number which the program can have is taken, else as high as possible.
 int duplicate_high(int fd) {
     LockGuard guard(limit_lock);
     rlimit limit{};
@@ -147,8 +147,9 @@ void unlink(Descriptor* descriptor, IoWaiter* waiter) {
     waiter->descriptor.store(nullptr, std::memory_order_release);
 }
 
-// Descriptor locked.  Wakes every poll-like waiter for `directions` and one exclusive waiter for each
-// direction.  A waiter is unlinked before it is claimed: from the claim on its memory is its own.
+// Descriptor locked.  Wakes every poll-like waiter for `directions` and one exclusive waiter for
+// each direction.  A waiter is unlinked before it is claimed: from the claim on its memory is its
+// own.
 void wake_waiters(Descriptor* descriptor, uint8_t directions, Wake outcome, Fiber*** tail) {
     uint8_t exclusive_left = directions;
     IoWaiter* waiter = descriptor->waiters;
@@ -295,7 +296,8 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
 void io_restore_ready(Descriptor* descriptor, uint8_t direction) {
     descriptor->ready.fetch_or(direction, std::memory_order_seq_cst);
     // Somebody may have queued up between our clear and now, with the bit down.
-    if (__atomic_load_n(&descriptor->waiters, __ATOMIC_SEQ_CST) != nullptr) io_wake_next(descriptor, direction);
+    if (__atomic_load_n(&descriptor->waiters, __ATOMIC_SEQ_CST) != nullptr)
+        io_wake_next(descriptor, direction);
 }
 
 void io_wake_next(Descriptor* descriptor, uint8_t direction) {
@@ -387,8 +389,8 @@ bool pollers_start(int count) {
     rlimit limit{};
     host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     constexpr rlim_t kLeast = 64;
-    const rlimit raised{limit.rlim_cur + 1, limit.rlim_max > limit.rlim_cur ? limit.rlim_max
-                                                                           : limit.rlim_cur + 1};
+    const rlimit raised{limit.rlim_cur + 1,
+                        limit.rlim_max > limit.rlim_cur ? limit.rlim_max : limit.rlim_cur + 1};
     if (limit.rlim_cur < kLeast) {
         if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) != 0) return false;
         host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);

@@ -1,10 +1,11 @@
-// Preemption and kicks: one signal (PFIBER_SIGNAL, SIGURG) that makes a worker look at the attention
-// word of the fiber it runs.
+// Preemption and kicks: one signal (PFIBER_SIGNAL, SIGURG) that makes a worker look at the
+// attention word of the fiber it runs.
 //
-// A timer on each worker's CPU clock fires every few milliseconds; one that finds the same slice used
-// up while somebody waits asks for preemption.  It never fires in a sleeping system call, so the program sees no EINTR.
-// The handler switches on the fiber's own stack: identity moves with the fiber, so one that is
-// preempted inside malloc is like a descheduled kernel thread.  Refused (and left to the next hook):
+// A timer on each worker's CPU clock fires every few milliseconds; one that finds the same slice
+// used up while somebody waits asks for preemption.  It never fires in a sleeping system call, so
+// the program sees no EINTR. The handler switches on the fiber's own stack: identity moves with the
+// fiber, so one that is preempted inside malloc is like a descheduled kernel thread.  Refused (and
+// left to the next hook):
 //   P1 in the runtime (depth), P2 inside a program's signal handler, P3 in libc or ld.so (a lock
 //   holder there would make others block in the kernel), P4 on a stack that is not the fiber's,
 //   P5 in the tail of a handler, P6 in a call (no processor to give).
@@ -157,8 +158,9 @@ void preempt_install() {
     host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
                                           SA_RESTART | SA_NODEFER, 0);
-    if (rc != 0) host::warn("no handler for signal %d: fibers are not preempted",
-                            static_cast<int>(options().signal));
+    if (rc != 0)
+        host::warn("no handler for signal %d: fibers are not preempted",
+                   static_cast<int>(options().signal));
 }
 
 void preempt_worker_started(Worker* worker) {
@@ -196,7 +198,8 @@ void preempt_worker_ending(Worker* worker) {
 void kick(Fiber* fiber) {
     Worker* worker = fiber->worker;
     const FiberState state = fiber->state.load();
-    if (worker == nullptr || (state != FiberState::kRunning && state != FiberState::kInCall)) return;
+    if (worker == nullptr || (state != FiberState::kRunning && state != FiberState::kInCall))
+        return;
     const int tid = worker->tid.load();
     if (tid > 0) host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
 }

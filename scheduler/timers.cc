@@ -1,7 +1,7 @@
 // Timed waits: arming, disarming and running the deadlines of a processor (timer_heap.h).
 //
-// A waiter arms its timer after it opened its wait and before it leaves its stack; the claim decides
-// between the deadline and everybody else.  Timers whose wait is over stay in the heap with
+// A waiter arms its timer after it opened its wait and before it leaves its stack; the claim
+// decides between the deadline and everybody else.  Timers whose wait is over stay in the heap with
 // deadline 0 until their key comes up.
 #include <sys/mman.h>
 
@@ -25,7 +25,8 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
     if (deadline_ns <= 0) deadline_ns = 1;  // 0 means "no deadline"; the past is due at once
     timer.sequence.store(fiber->park.open_sequence(), std::memory_order_release);
     timer.deadline_ns.store(deadline_ns, std::memory_order_release);
-    // Only this fiber inserts it, so the owner can change from a processor to none but not to another.
+    // Only this fiber inserts it, so the owner can change from a processor to none but not to
+    // another.
     const int owner = timer.link.heap_owner;
     if (owner >= 0) {
         Processor* processor = g_scheduler.processors[owner];
@@ -42,9 +43,7 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
         wake({fiber, fiber->park.open_sequence()}, Wake::kTimeout);  // no memory: wait not at all
 }
 
-void timer_disarm(Fiber* fiber) {
-    fiber->timer.deadline_ns.store(0, std::memory_order_release);
-}
+void timer_disarm(Fiber* fiber) { fiber->timer.deadline_ns.store(0, std::memory_order_release); }
 
 void timer_forget(Fiber* fiber) {
     FiberTimer& timer = fiber->timer;

@@ -13,8 +13,9 @@
 //         if (interrupted_since(fiber, mark, restartable)) return -EINTR;
 //     }
 //
-// restartable: the call is one that SA_RESTART resumes (signal(7)); others see EINTR from any handler.
-// Waits that are no cancellation points (mutexes) leave the two middle lines out and wait on.
+// restartable: the call is one that SA_RESTART resumes (signal(7)); others see EINTR from any
+// handler. Waits that are no cancellation points (mutexes) leave the two middle lines out and wait
+// on.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +25,8 @@
 namespace pfiber::shim {
 
 struct InterruptMark {
-    uint32_t handlers = 0;             // program handlers that ran on this fiber
-    uint32_t without_restart = 0;      // those of them installed without SA_RESTART
+    uint32_t handlers = 0;         // program handlers that ran on this fiber
+    uint32_t without_restart = 0;  // those of them installed without SA_RESTART
 };
 
 InterruptMark interrupt_mark(const Fiber* fiber);

@@ -100,8 +100,9 @@ int semaphore_wait(Semaphore* semaphore, TimeLimit limit) {
     bool waited = false;
     for (;;) {
         if (take(semaphore, Semaphore::kOneWaiter)) return 0;
-        const Wake outcome = semaphore->shared != 0 ? sleep_shared(fiber, semaphore, deadline)
-                                                    : sleep_private(fiber, semaphore, deadline, waited);
+        const Wake outcome = semaphore->shared != 0
+                                 ? sleep_shared(fiber, semaphore, deadline)
+                                 : sleep_private(fiber, semaphore, deadline, waited);
         waited = outcome == Wake::kReady;
         if (waited) continue;
         if (take(semaphore, Semaphore::kOneWaiter)) return 0;

@@ -153,7 +153,8 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     if (timer == TimerSignal::kFiber) {
         send_to_fiber(target, signal, info);
     } else if (fault || directed ||
-        (timer == TimerSignal::kProcess && !prefers_main && (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
+               (timer == TimerSignal::kProcess && !prefers_main &&
+                (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
         if (directed) fiber->raised_info = nullptr;
         run_handler(fiber, signal, info, context);
     } else if (timer != TimerSignal::kDeleted) {
@@ -200,8 +201,8 @@ void install_kernel_action(int signal, const Action& action) {
         return;
     }
     const unsigned long flags =
-        action.flags & static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP |
-                                                  SA_NOCLDWAIT);
+        action.flags &
+        static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT);
     host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
 }
 
@@ -302,9 +303,7 @@ bool is_ignored(int signal) {
             (signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT));
 }
 
-bool is_default(int signal) {
-    return actions[signal].handler == reinterpret_cast<void*>(SIG_DFL);
-}
+bool is_default(int signal) { return actions[signal].handler == reinterpret_cast<void*>(SIG_DFL); }
 
 void signals_start(Fiber* main) {
     uint64_t mask = 0;

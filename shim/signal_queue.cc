@@ -56,9 +56,9 @@ bool is_real_time(int signal) { return signal >= 32; }
 
 // queue_lock held.  EAGAIN when there is no memory for one more.
 int enqueue(Fiber* target, int signal, const siginfo_t* info) {
-    std::atomic<uint64_t>& bits =
-        target == nullptr ? process_pending : thread_of(target)->pending;
-    if (!is_real_time(signal) && (bits.load() & signal_bit(signal)) != 0) return 0;  // one at a time
+    std::atomic<uint64_t>& bits = target == nullptr ? process_pending : thread_of(target)->pending;
+    if (!is_real_time(signal) && (bits.load() & signal_bit(signal)) != 0)
+        return 0;  // one at a time
     PendingSignal* entry = new_entry();
     if (entry == nullptr) return EAGAIN;
     entry->next = nullptr;
@@ -83,8 +83,7 @@ void remove(PendingSignal** at) {  // queue_lock held
 void settle_bit(Fiber* target, int signal) {
     for (PendingSignal* entry = pending_first; entry != nullptr; entry = entry->next)
         if (entry->target == target && entry->signal == signal) return;
-    std::atomic<uint64_t>& bits =
-        target == nullptr ? process_pending : thread_of(target)->pending;
+    std::atomic<uint64_t>& bits = target == nullptr ? process_pending : thread_of(target)->pending;
     bits.fetch_and(~signal_bit(signal));
 }
 
@@ -134,8 +133,8 @@ void interrupt_fiber(Fiber* fiber, Wake outcome) {
 
 namespace {
 
-// Asked again once the signal is queued: a thread that opened its mask meanwhile looked at the queue
-// before or is seen with its new mask here.
+// Asked again once the signal is queued: a thread that opened its mask meanwhile looked at the
+// queue before or is seen with its new mask here.
 bool wants(Fiber* fiber, int signal) {
     const Thread* thread = thread_of(fiber);
     const uint64_t bit = signal_bit(signal);

@@ -98,9 +98,9 @@ void thread_entry(Fiber* fiber) {
         Thread* thread = thread_of(fiber);
         cancel_thread_started(fiber);
         if (thread->is_c11) {
-            auto start =
-                reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
-            thread->result = reinterpret_cast<void*>(static_cast<intptr_t>(start(thread->argument)));
+            auto start = reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
+            thread->result =
+                reinterpret_cast<void*>(static_cast<intptr_t>(start(thread->argument)));
         } else {
             thread->result = thread->start(thread->argument);
         }
@@ -141,8 +141,7 @@ int take_result(Fiber* fiber, void** result) {
 }  // namespace
 
 void threads_start(Fiber* main) {
-    call_tls_destructors =
-        reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "__call_tls_dtors"));
+    call_tls_destructors = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "__call_tls_dtors"));
     key_table = static_cast<KeyInfo*>(dlsym(RTLD_DEFAULT, "__pthread_keys"));
     runtime_callbacks.finished = thread_finished;
     auto* thread = new (main->client) Thread;
@@ -162,9 +161,10 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
     Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
     if (fiber == nullptr) {
-        host::warn_once(reported_no_stack, "no memory for a thread's stack of %zu KiB (%s); "
-                        "pthread_create answers EAGAIN", wanted.stack_size / 1024,
-                        host::stack_last_limit());
+        host::warn_once(reported_no_stack,
+                        "no memory for a thread's stack of %zu KiB (%s); "
+                        "pthread_create answers EAGAIN",
+                        wanted.stack_size / 1024, host::stack_last_limit());
         return EAGAIN;
     }
     auto* thread = new (fiber->client) Thread;

@@ -34,7 +34,8 @@ bool read_state(int tid) {
     char line[256];
     const long size = raw_read(static_cast<int>(fd), line, sizeof line);
     raw_close(static_cast<int>(fd));
-    for (long i = size - 1; i > 1; i--)  // the name in parentheses may hold anything: from the right
+    for (long i = size - 1; i > 1;
+         i--)  // the name in parentheses may hold anything: from the right
         if (line[i - 1] == ')' && line[i] == ' ' && i + 1 < size)
             return line[i + 1] == 'S' || line[i + 1] == 'D';
     return false;
@@ -57,9 +58,11 @@ bool read_state(int tid) {
 
 bool is_asleep_in_kernel(int tid, int open_signal) {
     if (!is_running) {
-        if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes)) return false;
+        if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes))
+            return false;
         if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
-                                &helper_tid, false) != 0) return false;
+                                &helper_tid, false) != 0)
+            return false;
         is_running = true;
     }
     asked_tid.store(tid);

@@ -9,7 +9,9 @@
 static int fds[2];
 static sem_t go;
 
-static void say(const char* text) { CHECK(write(fds[1], text, strlen(text)) == (ssize_t)strlen(text)); }
+static void say(const char* text) {
+    CHECK(write(fds[1], text, strlen(text)) == (ssize_t)strlen(text));
+}
 
 // Everything up to `wanted` bytes, by reads that ask for more.
 static void expect(const char* wanted) {
