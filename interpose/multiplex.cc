@@ -169,7 +169,9 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
     }
 }
 
-constexpr int kSmallCount = 24;
+// Entries kept on the stack. Most threads wait for one or two descriptors, and a fiber's frames are
+// the memory of an idle connection, so these have a frame of their own.
+constexpr int kFewCount = 2, kSmallCount = 24;
 constexpr unsigned long kMostDescriptors = 1 << 20;
 
 // ---- poll
@@ -182,15 +184,14 @@ long poll_once(pollfd* fds, nfds_t count) {
     return answer;
 }
 
-long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
-    // The kernel checks the array before it is read here.
-    const long first = poll_once(fds, count);
-    if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
-    Scratch<IoWaiter, kSmallCount> waiters(count);
-    Scratch<uint8_t, kSmallCount> had(count);
-    Scratch<pollfd, kSmallCount> copies(count);
-    Scratch<unsigned, kSmallCount> places(count);
+// After a first look that found nothing.
+template <int kSmall>
+[[gnu::noinline]] long poll_wait(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
+                                 shim::InterruptMark mark) {
+    Scratch<IoWaiter, kSmall> waiters(count);
+    Scratch<uint8_t, kSmall> had(count);
+    Scratch<pollfd, kSmall> copies(count);
+    Scratch<unsigned, kSmall> places(count);
     if (waiters.items() == nullptr || had.items() == nullptr || copies.items() == nullptr ||
         places.items() == nullptr)
         return -ENOMEM;
@@ -220,6 +221,15 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
     if (asked != fds && answer >= 0)
         for (unsigned k = 0; k < count; k++) fds[k].revents = asked[k].revents;
     return answer;
+}
+
+long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    // The kernel checks the array before it is read here.
+    const long first = poll_once(fds, count);
+    if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
+    return count <= kFewCount ? poll_wait<kFewCount>(fiber, fds, count, deadline_ns, mark)
+                              : poll_wait<kSmallCount>(fiber, fds, count, deadline_ns, mark);
 }
 
 // ---- select: the same question to poll
@@ -272,17 +282,15 @@ long store_answer(fd_set* const sets[3], size_t words, int count, const pollfd* 
     return bits;
 }
 
-long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns) {
-    if (count < 0) return -EINVAL;
-    if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
+// `total` bits are set in the sets.
+template <int kSmall>
+[[gnu::noinline]] long select_wait(Fiber* fiber, int count, unsigned total, fd_set* const sets[3],
+                                   int64_t deadline_ns) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const size_t words = (static_cast<size_t>(count) + 63) / 64;
-    unsigned total = 0;
-    for (size_t w = 0; w < words; w++)
-        total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
-    Scratch<IoWaiter, kSmallCount> waiters(total);
-    Scratch<uint8_t, kSmallCount> had(total);
-    Scratch<pollfd, kSmallCount> asked(total);
+    Scratch<IoWaiter, kSmall> waiters(total);
+    Scratch<uint8_t, kSmall> had(total);
+    Scratch<pollfd, kSmall> asked(total);
     if (waiters.items() == nullptr || had.items() == nullptr || asked.items() == nullptr)
         return -ENOMEM;
     Watch watch(fiber, waiters.items(), had.items());
@@ -322,6 +330,17 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
             });
     if (answer < 0) return answer;
     return store_answer(sets, words, count, asked.items());
+}
+
+long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns) {
+    if (count < 0) return -EINVAL;
+    if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
+    const size_t words = (static_cast<size_t>(count) + 63) / 64;
+    unsigned total = 0;
+    for (size_t w = 0; w < words; w++)
+        total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
+    return total <= kFewCount ? select_wait<kFewCount>(fiber, count, total, sets, deadline_ns)
+                              : select_wait<kSmallCount>(fiber, count, total, sets, deadline_ns);
 }
 
 }  // namespace
