@@ -149,8 +149,6 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
         Step step = Step::kRetry;
         if (answer != 0)
             watch.restore();
-        else if (shim::cancellation_is_due(fiber) || shim::interrupted_since(fiber, mark, false))
-            step = Step::kInterrupted;  // by a handler that the call's own mask let through
         else
             step = watch.wait(deadline_ns, moved);
         RuntimeSection::leave(fiber);
@@ -170,7 +168,9 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
     }
 }
 
-constexpr int kSmallCount = 24;
+// Entries kept on the stack. Most threads wait for one or two descriptors, and a fiber's frames are
+// the memory of an idle connection, so these have a frame of their own.
+constexpr int kFewCount = 2, kSmallCount = 24;
 constexpr unsigned long kMostDescriptors = 1 << 20;
 
 // ---- poll
@@ -184,15 +184,14 @@ long poll_once(pollfd* fds, nfds_t count) {
     return answer;
 }
 
-long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
-             shim::InterruptMark mark) {
-    // The kernel checks the array before it is read here.
-    const long first = poll_once(fds, count);
-    if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
-    Scratch<IoWaiter, kSmallCount> waiters(count);
-    Scratch<uint8_t, kSmallCount> had(count);
-    Scratch<pollfd, kSmallCount> copies(count);
-    Scratch<unsigned, kSmallCount> places(count);
+// After a first look that found nothing.
+template <int kSmall>
+[[gnu::noinline]] long poll_wait(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
+                                 shim::InterruptMark mark) {
+    Scratch<IoWaiter, kSmall> waiters(count);
+    Scratch<uint8_t, kSmall> had(count);
+    Scratch<pollfd, kSmall> copies(count);
+    Scratch<unsigned, kSmall> places(count);
     if (waiters.items() == nullptr || had.items() == nullptr || copies.items() == nullptr ||
         places.items() == nullptr)
         return -ENOMEM;
@@ -221,6 +220,15 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
     if (asked != fds && answer >= 0)
         for (unsigned k = 0; k < count; k++) fds[k].revents = asked[k].revents;
     return answer;
+}
+
+long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    // The kernel checks the array before it is read here.
+    const long first = poll_once(fds, count);
+    if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
+    return count <= kFewCount ? poll_wait<kFewCount>(fiber, fds, count, deadline_ns, mark)
+                              : poll_wait<kSmallCount>(fiber, fds, count, deadline_ns, mark);
 }
 
 // ---- select: the same question to poll
@@ -273,17 +281,15 @@ long store_answer(fd_set* const sets[3], size_t words, int count, const pollfd* 
     return bits;
 }
 
-long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns,
-               shim::InterruptMark mark) {
-    if (count < 0) return -EINVAL;
-    if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
+// `total` bits are set in the sets.
+template <int kSmall>
+[[gnu::noinline]] long select_wait(Fiber* fiber, int count, unsigned total, fd_set* const sets[3],
+                                   int64_t deadline_ns) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const size_t words = (static_cast<size_t>(count) + 63) / 64;
-    unsigned total = 0;
-    for (size_t w = 0; w < words; w++)
-        total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
-    Scratch<IoWaiter, kSmallCount> waiters(total);
-    Scratch<uint8_t, kSmallCount> had(total);
-    Scratch<pollfd, kSmallCount> asked(total);
+    Scratch<IoWaiter, kSmall> waiters(total);
+    Scratch<uint8_t, kSmall> had(total);
+    Scratch<pollfd, kSmall> asked(total);
     if (waiters.items() == nullptr || had.items() == nullptr || asked.items() == nullptr)
         return -ENOMEM;
     Watch watch(fiber, waiters.items(), had.items());
@@ -324,6 +330,17 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     return store_answer(sets, words, count, asked.items());
 }
 
+long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns) {
+    if (count < 0) return -EINVAL;
+    if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
+    const size_t words = (static_cast<size_t>(count) + 63) / 64;
+    unsigned total = 0;
+    for (size_t w = 0; w < words; w++)
+        total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
+    return total <= kFewCount ? select_wait<kFewCount>(fiber, count, total, sets, deadline_ns)
+                              : select_wait<kSmallCount>(fiber, count, total, sets, deadline_ns);
+}
+
 }  // namespace
 
 }  // namespace pfiber::interpose
@@ -340,8 +357,7 @@ int pf_poll(pollfd* fds, nfds_t count, int timeout) {
     if (fiber == nullptr)
         return static_cast<int>(result(host::raw_syscall(SYS_poll, fds, count, timeout)));
     shim::cancellation_point(fiber);
-    return static_cast<int>(
-        result(poll_on(fiber, fds, count, deadline_of_ms(timeout), shim::interrupt_mark(fiber))));
+    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout))));
 }
 
 int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
@@ -358,7 +374,7 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of(timeout), mark)));
+    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of(timeout))));
 }
 
 int pf___poll_chk(pollfd* fds, nfds_t count, int timeout, size_t room) {
@@ -393,7 +409,7 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
     fd_set* const sets[3] = {read, write, except};
-    return static_cast<int>(result(select_on(fiber, count, sets, deadline_of(timeout), mark)));
+    return static_cast<int>(result(select_on(fiber, count, sets, deadline_of(timeout))));
 }
 
 // Linux writes the time left, also when a signal ends the wait.
@@ -415,7 +431,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
         shim::cancellation_point(fiber);
         fd_set* const sets[3] = {read, write, except};
         const int64_t deadline = deadline_of(timeout != nullptr ? &left : nullptr);
-        answer = select_on(fiber, count, sets, deadline, shim::interrupt_mark(fiber));
+        answer = select_on(fiber, count, sets, deadline);
         if (timeout != nullptr) left = to_timespec(deadline - Platform::now_ns());
     }
     if (timeout != nullptr) *timeout = {left.tv_sec, left.tv_nsec / 1000};
