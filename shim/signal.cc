@@ -137,6 +137,9 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     }
     const int saved_errno = errno;
     fiber->handler_depth++;  // no preemption in here
+    // While nothing else can be delivered on top of us.
+    const bool directed = is_raised(fiber, info);
+    if (directed) fiber->raised_info = nullptr;
     Worker* worker = fiber->worker;
     host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
     Thread* thread = thread_of(fiber);
@@ -145,7 +148,6 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     if (in_call && !in_runtime) exit_call(fiber);
     const int32_t depth = fiber->depth;
     if (fault) fiber->depth = 0;
-    const bool directed = is_raised(fiber, info);
     Fiber* target = nullptr;
     const TimerSignal timer = directed ? TimerSignal::kProcess : timer_target(info, &target);
     const bool prefers_main = !directed && fiber != main_fiber() && main_fiber() != nullptr &&
@@ -155,7 +157,6 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     } else if (fault || directed ||
                (timer == TimerSignal::kProcess && !prefers_main &&
                 (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
-        if (directed) fiber->raised_info = nullptr;
         run_handler(fiber, signal, info, context);
     } else if (timer != TimerSignal::kDeleted) {
         send_to_process(signal, info);
@@ -253,12 +254,15 @@ void deliver_pending(Fiber* fiber) {
         // At our own kernel thread, so that the handler gets a real frame; nothing moves the fiber
         // in between.
         fiber->handler_depth++;
+        // A kick on top of us delivers in the same way, before our own signal or before its entry.
+        const void* interrupted = fiber->raised_info;
         fiber->raised_info = &info;
         const uint64_t bit = signal_bit(signal);
         uint64_t old = 0;
         host::raw_sigprocmask(SIG_UNBLOCK, &bit, &old);
         host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(), signal,
                           &info);
+        fiber->raised_info = interrupted;
         fiber->handler_depth--;
         host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
     }

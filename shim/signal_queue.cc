@@ -54,8 +54,9 @@ PendingSignal* new_entry() {  // queue_lock held
 
 bool is_real_time(int signal) { return signal >= 32; }
 
-// queue_lock held.  EAGAIN when there is no memory for one more.
+// queue_lock held.  EAGAIN when there is no memory for one more, ESRCH when the target has ended.
 int enqueue(Fiber* target, int signal, const siginfo_t* info) {
+    if (target != nullptr && thread_of(target)->takes_no_signals) return ESRCH;
     std::atomic<uint64_t>& bits = target == nullptr ? process_pending : thread_of(target)->pending;
     if (!is_real_time(signal) && (bits.load() & signal_bit(signal)) != 0)
         return 0;  // one at a time
@@ -147,9 +148,8 @@ void notify(Fiber* fiber) {
     if (fiber != current_fiber()) interrupt_fiber(fiber, Wake::kSignal);
 }
 
-}  // namespace
-
-int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
+// As send_to_fiber(); ESRCH when it has ended.
+int send_to_living(Fiber* fiber, int signal, const siginfo_t* info) {
     Thread* thread = thread_of(fiber);
     const uint64_t bit = signal_bit(signal);
     const bool waits = (thread->waiting_for.load() & bit) != 0;
@@ -173,6 +173,13 @@ int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
     return rc;
 }
 
+}  // namespace
+
+int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
+    const int rc = send_to_living(fiber, signal, info);
+    return rc == ESRCH ? 0 : rc;  // as pthread_kill of a thread that waits to be joined
+}
+
 void send_to_process(int signal, const siginfo_t* info) {
     OptionalSection section;
     Choice choice{signal, nullptr};
@@ -181,9 +188,10 @@ void send_to_process(int signal, const siginfo_t* info) {
     Fiber* self = current_fiber();
     if (choice.fiber == nullptr && self != nullptr && !self->is_scheduler) consider(self, &choice);
     if (choice.fiber == nullptr) for_each_fiber(consider, &choice);
-    if (choice.fiber != nullptr) {
-        send_to_fiber(choice.fiber, signal, info);
-        return;
+    while (choice.fiber != nullptr) {
+        if (send_to_living(choice.fiber, signal, info) != ESRCH) return;
+        choice.fiber = nullptr;
+        for_each_fiber(consider, &choice);
     }
     {
         LockGuard guard(queue_lock);
@@ -221,6 +229,8 @@ void drop_pending(int signal) {
 void queue_thread_ending(Fiber* fiber) {
     OptionalSection section;
     LockGuard guard(queue_lock);
+    // What comes later would wait for the next thread on this block.
+    thread_of(fiber)->takes_no_signals = true;
     if (thread_of(fiber)->pending.load() == 0) return;
     for (PendingSignal** at = &pending_first; *at != nullptr;) {
         if ((*at)->target == fiber)
