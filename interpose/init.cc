@@ -42,7 +42,23 @@ void read_options() {
     if (!options().children) unsetenv("LD_PRELOAD");
 }
 
-__attribute__((constructor)) void at_load() { read_options(); }
+// Where libc is not redirected its fork does not pass through our _Fork.  Ours are the first handlers
+// that were registered: the child's runs before the program's, the parent's as well.
+void after_fork_in_parent() {
+    if (current_fiber() != nullptr && !libc_is_redirected()) descriptors_all_shared();
+}
+void after_fork_in_child() {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return;  // done by _Fork, or never started
+    fiber->depth = 1;
+    restart_after_fork();
+    fiber->depth = 0;
+}
+
+__attribute__((constructor)) void at_load() {
+    read_options();
+    if (mode != Mode::kNative) pthread_atfork(nullptr, after_fork_in_parent, after_fork_in_child);
+}
 
 __attribute__((destructor)) void at_exit() {
     if (mode == Mode::kFresh || !options().stats || options().off) return;

@@ -102,6 +102,8 @@ void write_jump(uint8_t* code, const Island* island) {
     __atomic_store_n(reinterpret_cast<uint64_t*>(code), word, __ATOMIC_SEQ_CST);
 }
 
+int redirected = 0;  // entry points
+
 bool is_redirectable(void* handle, const char* name, uint8_t** code) {
     void* address = dlsym(handle, name);
     Dl_info info;
@@ -118,9 +120,10 @@ bool is_redirectable(void* handle, const char* name, uint8_t** code) {
 
 }  // namespace
 
+bool libc_is_redirected() { return redirected > 0; }
+
 int redirect_libc() {
-    static bool is_done = false;  // a fork child starts again with redirected text
-    if (is_done) return 0;
+    if (redirected > 0) return redirected;  // a fork child starts again with redirected text
     void* handle = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     if (handle == nullptr) return 0;
     constexpr size_t kTargets = sizeof targets / sizeof targets[0];
@@ -161,8 +164,8 @@ int redirect_libc() {
     for (size_t i = 0; i < kTargets; i++)
         if (code[i] != nullptr) write_jump(code[i], &islands[used++]);
     host::raw_mprotect(reinterpret_cast<void*>(low), high - low, PROT_READ | PROT_EXEC);
-    is_done = true;
-    return static_cast<int>(used);
+    redirected = static_cast<int>(used);
+    return redirected;
 }
 
 }  // namespace pfiber::interpose

@@ -11,6 +11,7 @@ bool ensure_started();
 
 // Redirects libc's entry points (redirect.cc); returns how many.
 int redirect_libc();
+bool libc_is_redirected();
 
 // In a fork child, first of all: the fiber that forked becomes the only thread of a native process.
 void restart_after_fork();
