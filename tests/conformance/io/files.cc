@@ -72,10 +72,11 @@ static void* appends(void* arg) {
     close(own);
     return nullptr;
 }
-static std::atomic<bool> locked;
+static std::atomic<bool> refused, locked;
 static void* waits_for_lock(void*) {
     int own = open(path, O_RDWR);
     CHECK(own >= 0 && flock(own, LOCK_EX | LOCK_NB) == -1 && errno == EWOULDBLOCK);
+    refused = true;
     CHECK(flock(own, LOCK_EX) == 0);
     locked = true;
     close(own);
@@ -105,6 +106,7 @@ int main() {
     printf("%d whole lines\n", whole);
     CHECK(flock(fd, LOCK_EX) == 0);
     t[0] = start(waits_for_lock, nullptr);
+    while (!refused) nap(1);
     nap(20);
     CHECK(!locked);
     CHECK(flock(fd, LOCK_UN) == 0);

@@ -82,7 +82,11 @@ static void stop_tokens() {
         std::vector<std::jthread> threads;
         for (int i = 0; i < 4; i++)
             threads.emplace_back([&](std::stop_token token) {
-                std::stop_callback callback(token, [&] { callbacks++; });
+                std::atomic<bool> called{false};
+                std::stop_callback callback(token, [&] {
+                    callbacks++;
+                    called = true;
+                });
                 std::mutex m;
                 std::condition_variable_any c;
                 std::unique_lock<std::mutex> hold(m);
@@ -92,6 +96,8 @@ static void stop_tokens() {
                     return false;
                 }));
                 CHECK(token.stop_requested());
+                // The wait's own callback ran first; ours must not be taken back before its turn.
+                while (!called) std::this_thread::yield();
                 stopped++;
             });
         likely_blocked();
