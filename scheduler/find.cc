@@ -92,10 +92,16 @@ uint32_t greatest_common_divisor(uint32_t a, uint32_t b) {
     return a;
 }
 
-// A stolen next slot is given a moment first: its processor usually runs it itself within 50 ns.
-bool next_slot_stays(Processor* victim) {
-    constexpr int kSpins = 60;  // about 3 µs with PAUSE on current CPUs
+// A next slot is left to its processor for a moment, because that usually runs it within 50 ns. The
+// thief sleeps meanwhile and still counts as spinning: a pair of fibers that wake each other would
+// else pay for waking a worker that finds nothing every few microseconds.
+// Go: the usleep in runqgrab.
+bool next_slot_stays(Worker* worker, Processor* victim) {
     if (victim->status.load(std::memory_order_relaxed) != ProcessorStatus::kRunning) return true;
+    constexpr int64_t kMomentNs = 3000;  // and the kernel's timer slack, 50 µs
+    // Nobody posts to a worker that is not idle.
+    Platform::futex_wait(worker->wake_word, 0, Platform::now_ns() + kMomentNs);
+    constexpr int kSpins = 60;  // sees a slot that is emptied and filled again and again
     for (int i = 0; i < kSpins; i++) {
         if (!victim->queue.has_next()) return false;
         Platform::pause();
@@ -103,10 +109,13 @@ bool next_slot_stays(Processor* victim) {
     return true;
 }
 
-Fiber* steal_from(Processor* thief, Processor* victim, bool take_next) {
+Fiber* steal_from(Worker* worker, Processor* victim, bool take_next) {
+    Processor* thief = worker->processor;
     Fiber* batch[RunQueue<Platform, Fiber>::kCapacity / 2];
+    // What came into the ring meanwhile is taken in any case.
     if (take_next && victim->queue.size() == 0 &&
-        (!victim->queue.has_next() || !next_slot_stays(victim)))
+        (!victim->queue.has_next() || !next_slot_stays(worker, victim)) &&
+        victim->queue.size() == 0)
         return nullptr;
     const uint32_t count = victim->queue.grab(batch, take_next);
     if (count == 0) return nullptr;
@@ -138,7 +147,7 @@ Fiber* steal_work(Worker* worker, int64_t now, bool* ran_timers) {
                 *ran_timers = true;
             if (*ran_timers) return nullptr;
             // Not by its status: one that is handed over is marked idle and may hold work.
-            if (Fiber* fiber = steal_from(mine, victim, is_last)) return fiber;
+            if (Fiber* fiber = steal_from(worker, victim, is_last)) return fiber;
         }
     }
     return nullptr;
@@ -243,7 +252,7 @@ Fiber* help_stalled(Worker* worker, int64_t now) {
     }
     if (now - worker->watched_since_ns < kStalledNs) return nullptr;
     worker->watched_since_ns = now;
-    Fiber* queued = steal_from(mine, other, false);
+    Fiber* queued = steal_from(worker, other, false);
     if (queued != nullptr) return queued;
     if (other->poller.waiters.load(std::memory_order_relaxed) == 0) return nullptr;
     Fiber* list = poll_ready(other);

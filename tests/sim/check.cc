@@ -154,7 +154,11 @@ void check_now_and_then() {
 void check_quiescent() {
     check_now_and_then();
     if (g_scheduler.thread_refused.peek() != 0) return;  // the monitor will try again
-    if (g_scheduler.idle_processor_count.peek() > 0)
+    // A spinner that leaves a next slot to its processor for a moment looks again after it.
+    constexpr int64_t kMomentNs = 3000;
+    const bool is_moment = g_scheduler.spinning.peek() > 0 &&
+                           g_machine.next_due_ns() - g_machine.now_ns() <= kMomentNs;
+    if (g_scheduler.idle_processor_count.peek() > 0 && !is_moment)
         visit_queued([](Fiber* fiber) {
             fail("W3: fiber %llu is runnable, a processor idle and everybody asleep", id_of(fiber));
         });
