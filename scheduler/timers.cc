@@ -62,6 +62,9 @@ bool run_timers(Processor* processor, int64_t now_ns) {
         LockGuard guard(processor->timer_lock);
         while (FiberTimer* timer = processor->timers.top()) {
             if (timer->link.key_ns > now_ns) break;
+            // Before the deadline: an old deadline must not meet the sequence of the fiber's next wait.
+            // A new deadline with an old sequence claims nothing, and timer_arm() inserts again.
+            const uint32_t sequence = timer->sequence.load(std::memory_order_acquire);
             const int64_t deadline = timer->deadline_ns.load(std::memory_order_acquire);
             if (deadline > now_ns) {
                 processor->timers.update(timer, deadline);
@@ -70,7 +73,6 @@ bool run_timers(Processor* processor, int64_t now_ns) {
             processor->timers.remove(timer);
             if (deadline == 0) continue;  // that wait ended long ago
             Fiber* fiber = timer->fiber;
-            const uint32_t sequence = timer->sequence.load(std::memory_order_relaxed);
             if (fiber->park.claim(sequence, Wake::kTimeout) ==
                 ParkWord<Platform>::Claim::kMustReady) {
                 *tail = fiber;
