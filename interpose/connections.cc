@@ -5,6 +5,8 @@
 // the accept waits in its region.  O_NONBLOCK is never set on a listener.
 // C1: connect sets O_NONBLOCK for the length of one system call, on descriptions that nobody else
 // has seen, under the descriptor's lock; others hand off.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 
 #include "interpose/hooks.h"
@@ -50,8 +52,7 @@ class AcceptTurn {
 
     bool take() {
         uint32_t seen = kFree;
-        if (descriptor_->accept_turn.compare_exchange_strong(seen, kTaken))
-            return is_held_ = true;
+        if (descriptor_->accept_turn.compare_exchange_strong(seen, kTaken)) return is_held_ = true;
         // The holder is to tell us; free meanwhile means it told somebody.
         while (seen != kFree && !descriptor_->accept_turn.compare_exchange_weak(seen, kWanted)) {
         }
@@ -75,9 +76,9 @@ class AcceptTurn {
 long accept_on(Fiber* fiber, int fd, sockaddr* address, socklen_t* length, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
     if (descriptor == nullptr || !is_listening(descriptor, fd))
-        return is_hidden(fd) ? -EBADF
-                             : maybe_call(fiber, Restart::kYes, SYS_accept4, fd, address, length,
-                                          flags);
+        return is_hidden(fd)
+                   ? -EBADF
+                   : maybe_call(fiber, Restart::kYes, SYS_accept4, fd, address, length, flags);
     socket_type_of(descriptor, fd);
     Waiting waiting(fiber, fd, descriptor, kRead);
     for (;;) {
@@ -142,8 +143,7 @@ long connect_on(Fiber* fiber, int fd, const sockaddr* address, socklen_t length)
     const bool may_set = descriptor->made_here && !descriptor->is_shared;
     RuntimeSection::leave(fiber);
     if (is_raw) return host::raw_syscall(SYS_connect, fd, address, length);
-    if (!may_set)
-        return blocking_call(fiber, Restart::kYes, SYS_connect, fd, address, length);
+    if (!may_set) return blocking_call(fiber, Restart::kYes, SYS_connect, fd, address, length);
     Waiting waiting(fiber, fd, descriptor, kWrite);
     waiting.never_nonblocking();
     for (;;) {
@@ -246,10 +246,12 @@ int pf_listen(int fd, int backlog) {
 int pf_setsockopt(int fd, int level, int option, const void* value, socklen_t length) {
     const long answer = host::raw_syscall(SYS_setsockopt, fd, level, option, value, length);
     // Both numberings of SO_RCVTIMEO and SO_SNDTIMEO.
-    const bool is_timeout = level == SOL_SOCKET && (option == 20 || option == 21 ||
-                                                    option == 66 || option == 67);
+    const bool is_timeout =
+        level == SOL_SOCKET && (option == 20 || option == 21 || option == 66 || option == 67);
     if (is_timeout)
         if (Descriptor* descriptor = descriptor_if_known(fd)) descriptor->has_timeouts = false;
+    // Kernel TLS and the like deliver records, each with an end of its own.
+    if (level == IPPROTO_TCP && option == TCP_ULP) forget_short_reads(fd);
     return static_cast<int>(result(answer));
 }
 

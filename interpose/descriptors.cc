@@ -132,9 +132,7 @@ int pf_close(int fd) {
     return static_cast<int>(result(close_on(fiber, fd)));
 }
 
-int pf___close_nocancel(int fd) {
-    return static_cast<int>(result(close_on(calling_fiber(), fd)));
-}
+int pf___close_nocancel(int fd) { return static_cast<int>(result(close_on(calling_fiber(), fd))); }
 
 int pf_close_range(unsigned first, unsigned last, int flags) {
     return static_cast<int>(result(close_span(first, last, flags)));

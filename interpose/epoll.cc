@@ -9,7 +9,8 @@ namespace {
 
 // An epoll instance of the program, itself registered in ours: one outer event for each inner one,
 // also when an earlier one was not collected; parked on only after it had nothing.
-long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadline_ns) {
+long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadline_ns,
+              shim::InterruptMark mark) {
     if (is_hidden(fd)) return -EBADF;
     const long first = host::raw_syscall(SYS_epoll_pwait, fd, events, most, 0, nullptr, 8);
     if (first != 0 || deadline_ns == 0) return first;
@@ -26,6 +27,8 @@ long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadl
         Step step = Step::kRetry;
         if (answer != 0)
             waiting.restore(had);
+        else if (shim::interrupted_since(fiber, mark, false))
+            step = Step::kInterrupted;  // by a handler that the call's own mask let through
         else
             step = waiting.wait(WaitReason::kPoll);
         RuntimeSection::leave(fiber);
@@ -34,7 +37,8 @@ long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadl
             case Step::kTimedOut:
                 return host::raw_syscall(SYS_epoll_pwait, waiting.fd, events, most, 0, nullptr, 8);
             case Step::kInterrupted:
-                if (waiting.interrupted(Restart::kNo)) return -EINTR;
+                shim::cancellation_point(fiber);
+                if (shim::interrupted_since(fiber, mark, false)) return -EINTR;
                 break;
             case Step::kUnpollable: {
                 timespec left;
@@ -66,7 +70,8 @@ int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sig
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout))));
+    return static_cast<int>(
+        result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout), mark)));
 }
 
 int pf_epoll_wait(int fd, epoll_event* events, int most, int timeout) {
@@ -85,7 +90,7 @@ int pf_epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeo
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of(timeout))));
+    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of(timeout), mark)));
 }
 
 }  // extern "C"

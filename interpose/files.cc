@@ -14,16 +14,14 @@ namespace {
 // Opening a FIFO waits for the other end; a device for its carrier.
 long open_on(Fiber* fiber, int directory, const char* path, int flags, mode_t mode) {
     // O_LARGEFILE is the kernel's business on this machine only in name; libc sets it nowhere.
-    const long fd = fiber == nullptr
-                        ? host::raw_syscall(SYS_openat, directory, path, flags, mode)
-                        : maybe_call(fiber, Restart::kYes, SYS_openat, directory, path, flags, mode);
+    const long fd = fiber == nullptr ? host::raw_syscall(SYS_openat, directory, path, flags, mode)
+                                     : maybe_call(fiber, Restart::kYes, SYS_openat, directory, path,
+                                                  flags, mode);
     note_opened(fd, DescriptorKind::kUnknown, true);
     return fd;
 }
 
-bool takes_mode(int flags) {
-    return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
-}
+bool takes_mode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
 
 int open_at_point(int directory, const char* path, int flags, mode_t mode) {
     Fiber* fiber = calling_fiber();
@@ -42,13 +40,13 @@ void __fortify_fail(const char*) __attribute__((noreturn));  // libc: reports an
 using namespace pfiber;
 using namespace pfiber::interpose;
 
-#define MODE_OF(last)                    \
-    mode_t mode = 0;                     \
-    if (takes_mode(flags)) {             \
-        va_list list;                    \
-        va_start(list, last);            \
-        mode = va_arg(list, mode_t);     \
-        va_end(list);                    \
+#define MODE_OF(last)                \
+    mode_t mode = 0;                 \
+    if (takes_mode(flags)) {         \
+        va_list list;                \
+        va_start(list, last);        \
+        mode = va_arg(list, mode_t); \
+        va_end(list);                \
     }
 
 extern "C" {
@@ -157,8 +155,7 @@ int pf_link(const char* from, const char* to) {
     return static_cast<int>(short_call(SYS_link, from, to));
 }
 int pf_linkat(int from_directory, const char* from, int to_directory, const char* to, int flags) {
-    return static_cast<int>(
-        short_call(SYS_linkat, from_directory, from, to_directory, to, flags));
+    return static_cast<int>(short_call(SYS_linkat, from_directory, from, to_directory, to, flags));
 }
 int pf_symlink(const char* target, const char* path) {
     return static_cast<int>(short_call(SYS_symlink, target, path));
@@ -203,13 +200,12 @@ int pf_flock(int fd, int operation) {
     // Most locks are free; only one that is not costs a hand-off.
     const long tried = host::raw_syscall(SYS_flock, fd, operation | LOCK_NB);
     if (tried != -EWOULDBLOCK) return static_cast<int>(result(tried));
-    return static_cast<int>(
-        result(blocking_call(fiber, Restart::kYes, SYS_flock, fd, operation)));
+    return static_cast<int>(result(blocking_call(fiber, Restart::kYes, SYS_flock, fd, operation)));
 }
 
 // libc's translation: a lock from the present position on.
 int pf_lockf64(int fd, int command, off64_t size) {
-    struct flock lock{};
+    struct flock lock {};
     lock.l_whence = SEEK_CUR;
     lock.l_len = size;
     lock.l_type = command == F_ULOCK ? F_UNLCK : F_WRLCK;

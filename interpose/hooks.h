@@ -1,5 +1,5 @@
-// Declarations of the hook bodies, expanded from the ledger: a body whose signature differs from the
-// system header's is a compile error.  Include it in every file that defines bodies.
+// Declarations of the hook bodies, expanded from the ledger: a body whose signature differs from
+// the system header's is a compile error.  Include it in every file that defines bodies.
 #pragma once
 
 #include <aio.h>
@@ -100,6 +100,6 @@ extern "C" {
 #pragma GCC diagnostic ignored "-Wignored-attributes"
 
 // real(fork)(): only for rows that are not redirected.
-#define real(symbol)                                                                 \
+#define real(symbol)                                                                    \
     (reinterpret_cast<::pfiber::interpose::WithoutNoexcept<decltype(::symbol)>::Type*>( \
         ::pfiber::interpose::real_function(::pfiber::interpose::Row::k_##symbol)))

@@ -1,7 +1,8 @@
 // Start-up, in this order:
 //   load      options from the environment; PFIBER_OFF points every slot at libc
 //   main      runs in run_main()'s frame (pf___libc_start_main)
-//   1st       pthread_create: libc's functions are looked up, the identity probed, the runtime started
+//   1st       pthread_create: libc's functions are looked up, the identity probed, the runtime
+//   started
 //             (main becomes a fiber), libc's entry points redirected
 //   exit      statistics
 // Hooks work before the constructor ran: they serve natively until the start.
@@ -81,8 +82,9 @@ bool ensure_started() {
     if (options().redirect) {
         const int count = redirect_libc();
         if (count == 0)
-            host::info("libc's entry points could not be redirected: blocking calls inside libc "
-                       "keep a kernel thread");
+            host::info(
+                "libc's entry points could not be redirected: blocking calls inside libc "
+                "keep a kernel thread");
         COUNT_ADD(redirected, count);
     }
     return true;

@@ -4,6 +4,7 @@
 // cached until a hook changes it; every other one is asked of the kernel at each wait.
 #include "interpose/io.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,8 +39,11 @@ long region_call(Fiber* fiber, Region region, Restart restart, long number, cons
             enter_blocking_call(fiber);
         else
             enter_call(fiber);
-        const long answer = host::pfiber_blocking_syscall(
-            &fiber->attention, kAttendSignal | kAttendCancel, number, arguments);
+        const long answer =
+            shim::cancellation_is_due(fiber)
+                ? -EINTR
+                : host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel,
+                                                number, arguments);
         exit_call(fiber);
         if (answer != -EINTR) return answer;
         shim::cancellation_point(fiber);
@@ -96,8 +100,8 @@ int socket_family_of(Descriptor* descriptor, int fd) {
 }
 
 bool is_nonblocking(Descriptor* descriptor, int fd) {
+    if (is_surely_blocking(descriptor)) return false;
     const bool is_ours = descriptor->made_here && !descriptor->is_shared;
-    if (is_ours && descriptor->is_blocking) return false;
     LockGuard guard(descriptor->lock);  // excludes the moment of a connect
     const long flags = host::raw_syscall(SYS_fcntl, fd, F_GETFL);
     if (host::is_error(flags)) return false;  // the next try names the error
@@ -108,6 +112,23 @@ bool is_nonblocking(Descriptor* descriptor, int fd) {
 
 void forget_flags(int fd) {
     if (Descriptor* descriptor = descriptor_if_known(fd)) descriptor->is_blocking = false;
+}
+
+bool short_read_drains(Descriptor* descriptor, int fd) {
+    auto seen = descriptor->short_reads.load(std::memory_order_relaxed);
+    if (__builtin_expect(seen != ShortReads::kUnproved, 1)) return seen == ShortReads::kDrain;
+    if (!is_surely_blocking(descriptor)) return false;
+    int protocol = 0;
+    const bool is_tcp =
+        socket_option(fd, SO_PROTOCOL, &protocol, sizeof protocol) == 0 && protocol == IPPROTO_TCP;
+    const ShortReads learnt = is_tcp ? ShortReads::kDrain : ShortReads::kMeaningless;
+    // An event may have said "meaningless" meanwhile, for good.
+    return descriptor->short_reads.compare_exchange_strong(seen, learnt) && is_tcp;
+}
+
+void forget_short_reads(int fd) {
+    if (Descriptor* descriptor = descriptor_if_known(fd))
+        descriptor->short_reads.store(ShortReads::kMeaningless, std::memory_order_relaxed);
 }
 
 int64_t socket_timeout(Descriptor* descriptor, int fd, uint8_t direction) {
@@ -176,6 +197,7 @@ Step Waiting::wait(WaitReason reason) {
             if (timeout > 0) deadline_ns_ = deadline_after(timeout);
         }
     }
+    if (shim::cancellation_is_due(fiber_)) return Step::kInterrupted;
     IoWaiter waiter;
     waiter.fd = fd;
     waiter.directions = direction_;

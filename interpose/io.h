@@ -135,6 +135,14 @@ int socket_family_of(Descriptor* descriptor, int fd);
 bool is_nonblocking(Descriptor* descriptor, int fd);
 // Marks the flag as unknown: before F_SETFL, FIONBIO.
 void forget_flags(int fd);
+// Only this process can change its flags, and O_NONBLOCK is known to be clear.
+inline bool is_surely_blocking(const Descriptor* descriptor) {
+    return descriptor->is_blocking && descriptor->made_here && !descriptor->is_shared;
+}
+// After a receive that took a notification back and gave less than asked for, with nothing special
+// about it: whether that proves the socket drained, so that the notification is used up (B4).
+bool short_read_drains(Descriptor* descriptor, int fd);
+void forget_short_reads(int fd);
 // SO_RCVTIMEO or SO_SNDTIMEO; 0: none.  In the runtime.
 int64_t socket_timeout(Descriptor* descriptor, int fd, uint8_t direction);
 // A descriptor this process just made.  Any thread; on failure nothing happens.
@@ -174,10 +182,18 @@ class Waiting {
     Waiting(const Waiting&) = delete;
     Waiting& operator=(const Waiting&) = delete;
 
+    // Before the first try: the last receive drained the socket and no event came since (B4).  A
+    // descriptor in non-blocking mode is always tried: its program may know more than our poller.
+    bool is_drained() const {
+        return descriptor->short_reads.load(std::memory_order_relaxed) == ShortReads::kDrain &&
+               is_surely_blocking(descriptor) &&
+               (descriptor->ready.load(std::memory_order_acquire) & direction_) == 0;
+    }
     // Before a try and after one that succeeded; in the runtime.
     bool clear() { return io_clear_ready(descriptor, direction_); }
     void restore(bool had) {
         if (had) io_restore_ready(descriptor, direction_);
+        io_took_turn(fiber_);
     }
 
     // In the runtime, after a try that would block.
@@ -246,17 +262,30 @@ long polled_call(Fiber* fiber, Waiting& waiting, short events, Raw&& raw, Call&&
     }
 }
 
+// Calls whose success says nothing about what is left.
+struct NeverDrains {
+    static bool at_start(const Waiting&) { return false; }
+    static bool after(const Waiting&, long) { return false; }
+};
+
 // The READY form.  attempt(fd) is one try that does not block; blocking(fd) the whole call in a
-// region, for what epoll refuses.  Both return the kernel's answer.
-template <class Attempt, class Blocking>
+// region, for what epoll refuses.  Both return the kernel's answer.  `drains` tells that there is
+// nothing to try for, at the start or after an answer.
+template <class Attempt, class Blocking, class Drains = NeverDrains>
 long ready_call(Fiber* fiber, Waiting& waiting, Attempt&& attempt, Blocking&& blocking,
-                WaitReason reason = WaitReason::kIo) {
+                WaitReason reason = WaitReason::kIo, Drains drains = {}) {
+    bool is_drained = drains.at_start(waiting);
     for (;;) {
         RuntimeSection::enter(fiber);
-        const bool had = waiting.clear();
-        const long answer = attempt(waiting.fd);
+        bool had = false;
+        long answer = -EAGAIN;
+        if (!is_drained) {
+            had = waiting.clear();
+            answer = attempt(waiting.fd);
+        }
+        is_drained = false;  // after a wait only the kernel knows
         if (answer != -EAGAIN) {
-            waiting.restore(had);
+            if (!had || !drains.after(waiting, answer)) waiting.restore(had);
             RuntimeSection::leave(fiber);
             return answer;
         }

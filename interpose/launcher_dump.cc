@@ -1,8 +1,8 @@
 // `pfiber dump PID`: every fiber of a running process, without ending it.
 //
-// The process gets its preemption signal queued with our pid (shim/inspect.h) and writes the list to
-// an abstract socket of ours; it needs no descriptor and no thread of its own for that while nobody
-// asks.  A process without fibers ignores the signal, so silence is the answer then.
+// The process gets its preemption signal queued with our pid (shim/inspect.h) and writes the list
+// to an abstract socket of ours; it needs no descriptor and no thread of its own for that while
+// nobody asks.  A process without fibers ignores the signal, so silence is the answer then.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -47,8 +47,8 @@ int listen_for_answer() {
     address.sun_family = AF_UNIX;
     const int size = snprintf(address.sun_path + 1, sizeof address.sun_path - 1, "pfiber.dump.%d",
                               static_cast<int>(getpid()));
-    const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1) +
-                        static_cast<socklen_t>(size);
+    const auto length =
+        static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1) + static_cast<socklen_t>(size);
     if (fd >= 0 && bind(fd, reinterpret_cast<sockaddr*>(&address), length) == 0 &&
         listen(fd, 1) == 0)
         return fd;

@@ -30,7 +30,7 @@ size_t room_of(int fd) {
     unsigned size = sizeof memory;
     if (host::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0)
         return kMostBytes;
-    const uint32_t queued = memory[SK_MEMINFO_WMEM_QUEUED];  // TCP: bytes
+    const uint32_t queued = memory[SK_MEMINFO_WMEM_QUEUED];    // TCP: bytes
     const uint32_t allocated = memory[SK_MEMINFO_WMEM_ALLOC];  // others: buffers, twice as much
     const uint32_t used = queued > allocated ? queued : allocated;
     constexpr uint32_t kLeast = 4096;
@@ -52,8 +52,7 @@ long sendfile_on(Fiber* fiber, int out, int in, off64_t* offset, size_t count) {
             const size_t room = room_of(out);
             if (part > room) part = room;
         }
-        const long answer =
-            maybe_call(fiber, Restart::kYes, SYS_sendfile, out, in, offset, part);
+        const long answer = maybe_call(fiber, Restart::kYes, SYS_sendfile, out, in, offset, part);
         if (answer <= 0) return done > 0 ? static_cast<long>(done) : answer;
         done += static_cast<size_t>(answer);
         if (done >= count || !is_socket) return static_cast<long>(done);
@@ -91,8 +90,7 @@ ssize_t pf_splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size
                   unsigned flags) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return result(
-            host::raw_syscall(SYS_splice, in, in_offset, out, out_offset, size, flags));
+        return result(host::raw_syscall(SYS_splice, in, in_offset, out, out_offset, size, flags));
     shim::cancellation_point(fiber);
     const auto call = [&] {
         return maybe_call(fiber, Restart::kYes, SYS_splice, in, in_offset, out, out_offset, size,

@@ -1,8 +1,8 @@
 // poll, select and their signal-mask forms.
 //
-// M1: the ready bits are taken back before the kernel is asked, so that an event that comes after its
-// answer is seen by the wait.  When the answer is "something", the bits taken are put back: other
-// fibers may rely on them.  None of these calls is ever resumed by SA_RESTART.
+// M1: the ready bits are taken back before the kernel is asked, so that an event that comes after
+// its answer is seen by the wait.  When the answer is "something", the bits taken are put back:
+// other fibers may rely on them.  None of these calls is ever resumed by SA_RESTART.
 #include <poll.h>
 #include <sys/mman.h>
 
@@ -42,9 +42,13 @@ class Scratch {
     bool is_mapped_ = false;
 };
 
-uint8_t directions_of(short events) {
+uint8_t directions_of(int fd, short events) {
     uint8_t directions = kPriority;  // errors and hang-ups are reported unasked
-    if ((events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP)) != 0) directions |= kRead;
+    if ((events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP)) != 0) {
+        directions |= kRead;
+        // Takes notifications back without proving that there is nothing to receive.
+        if ((events & (POLLIN | POLLRDNORM)) == 0) forget_short_reads(fd);
+    }
     if ((events & (POLLOUT | POLLWRNORM | POLLWRBAND)) != 0) directions |= kWrite;
     return directions;
 }
@@ -89,8 +93,7 @@ class Watch {
     }
     void restore() {
         for (int i = 0; i < count_; i++)
-            if (had_[i] != 0)
-                io_restore_ready(descriptor_if_known(waiters_[i].fd), had_[i]);
+            if (had_[i] != 0) io_restore_ready(descriptor_if_known(waiters_[i].fd), had_[i]);
     }
     // In the runtime.  Numbers that were closed meanwhile are replaced by their private duplicates.
     template <class Moved>
@@ -113,8 +116,8 @@ class Watch {
   private:
     template <class Moved>
     Wake wait_once(int64_t deadline_ns, bool* is_unpollable, Moved&& moved) {
-        const Wake outcome = io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll,
-                                     is_unpollable);
+        const Wake outcome =
+            io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll, is_unpollable);
         if (outcome != Wake::kClosed) return outcome;
         for (int i = 0; i < count_; i++) {
             if (!is_private_descriptor(waiters_[i].fd)) continue;
@@ -132,8 +135,8 @@ class Watch {
 };
 
 // The loop of every form, after a first look that found nothing.  look() asks the kernel without
-// waiting; moved(i, fd) tells that entry i is to be asked at another number from now on; region() is
-// the whole call in a region, for what epoll refuses.
+// waiting; moved(i, fd) tells that entry i is to be asked at another number from now on; region()
+// is the whole call in a region, for what epoll refuses.
 template <class Look, class Moved, class InRegion>
 long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t deadline_ns,
                 Look&& look, Moved&& moved, InRegion&& region) {
@@ -165,12 +168,15 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
     }
 }
 
-constexpr int kSmallCount = 24;
+// Entries kept on the stack. Most threads wait for one or two descriptors, and a fiber's frames are
+// the memory of an idle connection, so these have a frame of their own.
+constexpr int kFewCount = 2, kSmallCount = 24;
 constexpr unsigned long kMostDescriptors = 1 << 20;
 
 // ---- poll
 
-// Also a poll that does not wait answers EINTR when a signal is pending, the runtime's own included.
+// Also a poll that does not wait answers EINTR when a signal is pending, the runtime's own
+// included.
 long poll_once(pollfd* fds, nfds_t count) {
     long answer;
     do answer = host::raw_syscall(SYS_poll, fds, count, 0);
@@ -178,15 +184,14 @@ long poll_once(pollfd* fds, nfds_t count) {
     return answer;
 }
 
-long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
-    // The kernel checks the array before it is read here.
-    const long first = poll_once(fds, count);
-    if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
-    Scratch<IoWaiter, kSmallCount> waiters(count);
-    Scratch<uint8_t, kSmallCount> had(count);
-    Scratch<pollfd, kSmallCount> copies(count);
-    Scratch<unsigned, kSmallCount> places(count);
+// After a first look that found nothing.
+template <int kSmall>
+[[gnu::noinline]] long poll_wait(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
+                                 shim::InterruptMark mark) {
+    Scratch<IoWaiter, kSmall> waiters(count);
+    Scratch<uint8_t, kSmall> had(count);
+    Scratch<pollfd, kSmall> copies(count);
+    Scratch<unsigned, kSmall> places(count);
     if (waiters.items() == nullptr || had.items() == nullptr || copies.items() == nullptr ||
         places.items() == nullptr)
         return -ENOMEM;
@@ -195,12 +200,11 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
     unsigned watched = 0;
     for (unsigned i = 0; i < count; i++) {
         if (fds[i].fd < 0) continue;
-        watch.add(fds[i].fd, directions_of(fds[i].events));
+        watch.add(fds[i].fd, directions_of(fds[i].fd, fds[i].events));
         places.items()[watched++] = i;
     }
     const long answer = watch_loop(
-        fiber, watch, mark, deadline_ns,
-        [&] { return poll_once(asked, count); },
+        fiber, watch, mark, deadline_ns, [&] { return poll_once(asked, count); },
         [&](int i, int fd) {
             if (asked == fds) {
                 asked = copies.items();
@@ -216,6 +220,15 @@ long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
     if (asked != fds && answer >= 0)
         for (unsigned k = 0; k < count; k++) fds[k].revents = asked[k].revents;
     return answer;
+}
+
+long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    // The kernel checks the array before it is read here.
+    const long first = poll_once(fds, count);
+    if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
+    return count <= kFewCount ? poll_wait<kFewCount>(fiber, fds, count, deadline_ns, mark)
+                              : poll_wait<kSmallCount>(fiber, fds, count, deadline_ns, mark);
 }
 
 // ---- select: the same question to poll
@@ -268,17 +281,15 @@ long store_answer(fd_set* const sets[3], size_t words, int count, const pollfd* 
     return bits;
 }
 
-long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns) {
-    if (count < 0) return -EINVAL;
-    if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
+// `total` bits are set in the sets.
+template <int kSmall>
+[[gnu::noinline]] long select_wait(Fiber* fiber, int count, unsigned total, fd_set* const sets[3],
+                                   int64_t deadline_ns) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const size_t words = (static_cast<size_t>(count) + 63) / 64;
-    unsigned total = 0;
-    for (size_t w = 0; w < words; w++)
-        total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
-    Scratch<IoWaiter, kSmallCount> waiters(total);
-    Scratch<uint8_t, kSmallCount> had(total);
-    Scratch<pollfd, kSmallCount> asked(total);
+    Scratch<IoWaiter, kSmall> waiters(total);
+    Scratch<uint8_t, kSmall> had(total);
+    Scratch<pollfd, kSmall> asked(total);
     if (waiters.items() == nullptr || had.items() == nullptr || asked.items() == nullptr)
         return -ENOMEM;
     Watch watch(fiber, waiters.items(), had.items());
@@ -290,7 +301,7 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
             entry = {static_cast<int>(w * 64) + __builtin_ctzl(bit), 0, 0};
             for (int k = 0; k < 3; k++)
                 if (has_bit(sets[k], w, bit)) entry.events |= question(k);
-            watch.add(entry.fd, directions_of(entry.events));
+            watch.add(entry.fd, directions_of(entry.fd, entry.events));
         }
     }
     // poll reports errors and hang-ups unasked; select does not count them for every set.
@@ -309,8 +320,7 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     long answer = look();
     if (answer == 0 && deadline_ns != 0)
         answer = watch_loop(
-            fiber, watch, mark, deadline_ns, look,
-            [&](int i, int fd) { asked.items()[i].fd = fd; },
+            fiber, watch, mark, deadline_ns, look, [&](int i, int fd) { asked.items()[i].fd = fd; },
             [&] {
                 timespec left;
                 return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
@@ -318,6 +328,17 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
             });
     if (answer < 0) return answer;
     return store_answer(sets, words, count, asked.items());
+}
+
+long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_ns) {
+    if (count < 0) return -EINVAL;
+    if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
+    const size_t words = (static_cast<size_t>(count) + 63) / 64;
+    unsigned total = 0;
+    for (size_t w = 0; w < words; w++)
+        total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
+    return total <= kFewCount ? select_wait<kFewCount>(fiber, count, total, sets, deadline_ns)
+                              : select_wait<kSmallCount>(fiber, count, total, sets, deadline_ns);
 }
 
 }  // namespace
@@ -396,8 +417,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     Fiber* fiber = calling_fiber();
     timespec left{};
     if (timeout != nullptr) {
-        if (timeout->tv_sec < 0 || timeout->tv_usec < 0)
-            return static_cast<int>(result(-EINVAL));
+        if (timeout->tv_sec < 0 || timeout->tv_usec < 0) return static_cast<int>(result(-EINVAL));
         constexpr int64_t kSecond = 1000000;
         left = {timeout->tv_sec, (timeout->tv_usec % kSecond) * 1000};
         if (__builtin_add_overflow(left.tv_sec, timeout->tv_usec / kSecond, &left.tv_sec))

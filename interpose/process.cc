@@ -4,8 +4,8 @@
 // pthread_create starts the runtime anew.  Done inside libc's own fork, at _Fork, before any atfork
 // handler runs.
 // spawn and its kin: the child borrows our memory and runs hooks on the parent's identity, so the
-// fiber is nobody (current_fiber() null) meanwhile: every hook is a bare system call.  The processor
-// is handed off first.
+// fiber is nobody (current_fiber() null) meanwhile: every hook is a bare system call.  The
+// processor is handed off first.
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
@@ -29,8 +29,8 @@ namespace {
 long raw_fork() {
     const uintptr_t tp = host::thread_pointer();
     // As libc's: the kernel writes the child's id into its thread block.
-    return host::raw_syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD, nullptr,
-                             nullptr, host::tid_field(tp), 0);
+    return host::raw_syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD,
+                             nullptr, nullptr, host::tid_field(tp), 0);
 }
 
 // In the child: robust mutexes of the parent are not ours.

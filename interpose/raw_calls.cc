@@ -47,8 +47,8 @@ long served_fcntl(const long* a) {
 
 long serve(long number, const long* a, bool* is_ours) {
     switch (number) {
-#define SERVE(name, body)  \
-    case SYS_##name:       \
+#define SERVE(name, body) \
+    case SYS_##name:      \
         return served(&pf_##body, a);
         SERVE(read, read)
         SERVE(write, write)

@@ -2,10 +2,10 @@
 //
 // stdio, the resolver, syslog and libc's locks call each other inside libc without the PLT, so an
 // exported name never sees them; legacy servers do fgets on a socket.  The first bytes of each row
-// marked R become a jump to an island near libc, which jumps to the row's body.  The body issues the
-// system call itself and never calls the function that was overwritten.
-// One aligned 8-byte store per function: a thread that runs through it sees the old or the new code.
-// Where mprotect refuses, nothing is redirected and the monitor's missed-call detection serves.
+// marked R become a jump to an island near libc, which jumps to the row's body.  The body issues
+// the system call itself and never calls the function that was overwritten. One aligned 8-byte
+// store per function: a thread that runs through it sees the old or the new code. Where mprotect
+// refuses, nothing is redirected and the monitor's missed-call detection serves.
 #include <dlfcn.h>
 #include <elf.h>
 #include <string.h>
@@ -74,9 +74,9 @@ Island* map_islands(uintptr_t near, size_t bytes) {
     for (uintptr_t distance = 1ul << 24; distance < kReach; distance += 1ul << 24) {
         const uintptr_t places[] = {near - distance, near + distance};
         for (const uintptr_t at : places) {
-            const long got = host::raw_mmap(reinterpret_cast<void*>(at & ~(kPage - 1)), bytes,
-                                            PROT_READ | PROT_WRITE,
-                                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+            const long got = host::raw_mmap(
+                reinterpret_cast<void*>(at & ~(kPage - 1)), bytes, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
             if (!host::is_error(got)) return reinterpret_cast<Island*>(got);
         }
     }

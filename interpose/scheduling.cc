@@ -1,8 +1,8 @@
 // Scheduling parameters, affinity, names through prctl, and CPU clocks of threads.
 //
 // The kernel schedules workers.  A fiber that asks for an affinity or policy of its own is bound to
-// its worker, which then has it; calls about fibers translate their ids, since the kernel never sees
-// one.  Normal policy for everybody is recorded and needs nothing.
+// its worker, which then has it; calls about fibers translate their ids, since the kernel never
+// sees one.  Normal policy for everybody is recorded and needs nothing.
 #include <errno.h>
 #include <stdarg.h>
 #include <string.h>
@@ -94,7 +94,8 @@ long set_own_policy(Fiber* self, int policy, const sched_param* parameters) {
 
 int set_policy(Fiber* fiber, int policy, const sched_param* parameters) {
     if (!is_valid_priority(policy, parameters->sched_priority)) return EINVAL;
-    if (fiber == current_fiber()) return static_cast<int>(-set_own_policy(fiber, policy, parameters));
+    if (fiber == current_fiber())
+        return static_cast<int>(-set_own_policy(fiber, policy, parameters));
     thread_of(fiber)->policy = policy;
     thread_of(fiber)->priority = parameters->sched_priority;
     return 0;
@@ -116,8 +117,8 @@ int pf_pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t* set) {
     Fiber* fiber = fiber_of(thread);
     if (fiber == nullptr) return real(pthread_getaffinity_np)(thread, size, set);
     const int tid = fiber->locked_worker != nullptr ? worker_tid(fiber) : host::raw_getpid();
-    const long rc = host::raw_syscall(SYS_sched_getaffinity, tid,
-                                      size < INT32_MAX ? size : INT32_MAX, set);
+    const long rc =
+        host::raw_syscall(SYS_sched_getaffinity, tid, size < INT32_MAX ? size : INT32_MAX, set);
     if (rc < 0) return static_cast<int>(-rc);
     memset(reinterpret_cast<char*>(set) + rc, 0, size - static_cast<size_t>(rc));
     return 0;
@@ -133,7 +134,8 @@ int pf_pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t* se
 int pf_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t* set) {
     if (is_self(tid)) return finish(set_own_affinity(current_fiber(), size, set));
     const int kernel = kernel_tid(tid);
-    return finish(kernel < 0 ? -ESRCH : host::raw_syscall(SYS_sched_setaffinity, kernel, size, set));
+    return finish(kernel < 0 ? -ESRCH
+                             : host::raw_syscall(SYS_sched_setaffinity, kernel, size, set));
 }
 
 int pf_sched_getaffinity(pid_t tid, size_t size, cpu_set_t* set) {
@@ -181,8 +183,7 @@ int pf_sched_setparam(pid_t tid, const sched_param* parameters) {
         return finish(
             set_own_policy(current_fiber(), thread_of(current_fiber())->policy, parameters));
     const int kernel = kernel_tid(tid);
-    return finish(kernel < 0 ? -ESRCH
-                             : host::raw_syscall(SYS_sched_setparam, kernel, parameters));
+    return finish(kernel < 0 ? -ESRCH : host::raw_syscall(SYS_sched_setparam, kernel, parameters));
 }
 
 int pf_sched_getscheduler(pid_t tid) {
@@ -197,8 +198,7 @@ int pf_sched_getparam(pid_t tid, sched_param* parameters) {
         return 0;
     }
     const int kernel = kernel_tid(tid);
-    return finish(kernel < 0 ? -ESRCH
-                             : host::raw_syscall(SYS_sched_getparam, kernel, parameters));
+    return finish(kernel < 0 ? -ESRCH : host::raw_syscall(SYS_sched_getparam, kernel, parameters));
 }
 
 int pf_pthread_getcpuclockid(pthread_t thread, clockid_t* clock) {
@@ -211,8 +211,7 @@ int pf_pthread_getcpuclockid(pthread_t thread, clockid_t* clock) {
 int pf_clock_gettime(clockid_t clock, timespec* now) {
     if (__builtin_expect(clock >= 0 && clock != CLOCK_THREAD_CPUTIME_ID, 1))
         return real(clock_gettime)(clock, now);
-    Fiber* fiber =
-        clock == CLOCK_THREAD_CPUTIME_ID ? current_fiber() : fiber_of_clock(clock);
+    Fiber* fiber = clock == CLOCK_THREAD_CPUTIME_ID ? current_fiber() : fiber_of_clock(clock);
     if (fiber == nullptr || current_fiber() == nullptr) return real(clock_gettime)(clock, now);
     const int64_t ns = cpu_time_of(fiber);
     *now = {ns / 1000000000, ns % 1000000000};

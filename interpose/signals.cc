@@ -1,5 +1,5 @@
-// Signal calls: the bodies call shim/signal.  Before the start the kernel serves them; handlers that
-// were installed by then are taken over.
+// Signal calls: the bodies call shim/signal.  Before the start the kernel serves them; handlers
+// that were installed by then are taken over.
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
@@ -37,8 +37,7 @@ long change_mask(int how, const sigset_t* set, sigset_t* old) {
     if (fiber == nullptr) {
         uint64_t raw_set = 0, raw_old = 0;
         if (set != nullptr) raw_set = mask_of(set) & ~kInternal;
-        const long rc =
-            host::raw_sigprocmask(how, set == nullptr ? nullptr : &raw_set, &raw_old);
+        const long rc = host::raw_sigprocmask(how, set == nullptr ? nullptr : &raw_set, &raw_old);
         if (rc == 0 && old != nullptr) mask_to(raw_old, old);
         return rc;
     }
@@ -47,10 +46,17 @@ long change_mask(int how, const sigset_t* set, sigset_t* old) {
     if (set != nullptr) {
         const uint64_t wanted = mask_of(set);
         switch (how) {
-            case SIG_BLOCK: now |= wanted; break;
-            case SIG_UNBLOCK: now &= ~wanted; break;
-            case SIG_SETMASK: now = wanted; break;
-            default: return -EINVAL;
+            case SIG_BLOCK:
+                now |= wanted;
+                break;
+            case SIG_UNBLOCK:
+                now &= ~wanted;
+                break;
+            case SIG_SETMASK:
+                now = wanted;
+                break;
+            default:
+                return -EINVAL;
         }
     }
     if (old != nullptr) mask_to(before, old);
@@ -81,7 +87,7 @@ int send_directed(Fiber* target, int signal, const siginfo_t* info) {
 }
 
 long set_signal(int signal, void (*handler)(int), int flags, struct sigaction* old) {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = handler;
     action.sa_flags = flags;
     sigemptyset(&action.sa_mask);
@@ -93,8 +99,7 @@ int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     Fiber* fiber = current_fiber();
     if (timeout != nullptr && !interpose::is_valid(timeout)) return -EINVAL;
     if (fiber == nullptr)
-        return static_cast<int>(
-            host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
+        return static_cast<int>(host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
     cancellation_point(fiber);
     int64_t deadline = kNever;
     if (timeout != nullptr) deadline = interpose::deadline_after(interpose::nanoseconds(timeout));
@@ -194,8 +199,8 @@ int pf_raise(int signal) {
 }
 
 int pf_tgkill(pid_t process, pid_t thread, int signal) {
-    Fiber* target = process == host::raw_getpid() ? fiber_with_tid(static_cast<uint32_t>(thread))
-                                                  : nullptr;
+    Fiber* target =
+        process == host::raw_getpid() ? fiber_with_tid(static_cast<uint32_t>(thread)) : nullptr;
     if (target == nullptr) return fail(host::raw_tgkill(process, thread, signal));
     const siginfo_t info = info_from_self(signal, SI_TKILL);
     const int rc = send_directed(target, signal, &info);

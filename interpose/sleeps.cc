@@ -12,12 +12,12 @@ long sleep_until(Fiber* fiber, int64_t deadline_ns) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     for (;;) {
         RuntimeSection::enter(fiber);
-        const uint32_t sequence = fiber->park.arm();
-        // Set by somebody who found no open wait to end; looked at after the wait is open.
-        if ((fiber->attention.load() & (kAttendSignal | kAttendCancel)) != 0)
-            wake({fiber, sequence}, Wake::kSignal);
-        COUNT(parks_timer);
-        const Wake outcome = park(fiber, WaitReason::kSleep, deadline_ns);
+        Wake outcome = Wake::kCancel;
+        if (!shim::cancellation_is_due(fiber)) {
+            fiber->park.arm();
+            COUNT(parks_timer);
+            outcome = park(fiber, WaitReason::kSleep, deadline_ns);
+        }
         RuntimeSection::leave(fiber);
         if (outcome == Wake::kTimeout) return 0;
         shim::cancellation_point(fiber);

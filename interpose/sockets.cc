@@ -12,8 +12,7 @@ namespace {
 // These never wait, whatever the mode of the descriptor.
 constexpr int kRawReceive = MSG_DONTWAIT | MSG_ERRQUEUE | MSG_OOB;
 
-long raw_receive(int fd, void* data, size_t size, int flags, sockaddr* address,
-                 socklen_t* length) {
+long raw_receive(int fd, void* data, size_t size, int flags, sockaddr* address, socklen_t* length) {
     return host::raw_syscall(SYS_recvfrom, fd, data, size, flags, address, length);
 }
 
@@ -51,8 +50,8 @@ long receive_all(Fiber* fiber, Waiting& waiting, bool peeks, Attempt&& attempt, 
             RuntimeSection::leave(fiber);
             continue;
         }
-        const Step step = peeks && answer > 0 && is_stream_over(waiting.fd) ? Step::kTimedOut
-                                                                             : waiting.wait();
+        const Step step =
+            peeks && answer > 0 && is_stream_over(waiting.fd) ? Step::kTimedOut : waiting.wait();
         RuntimeSection::leave(fiber);
         switch (step) {
             case Step::kRetry:
@@ -69,6 +68,17 @@ long receive_all(Fiber* fiber, Waiting& waiting, bool peeks, Attempt&& attempt, 
         }
     }
 }
+
+// A plain receive of `asked` bytes into one buffer.
+struct ReceiveDrains {
+    long asked;
+    bool is_plain;
+    bool at_start(const Waiting& waiting) const { return is_plain && waiting.is_drained(); }
+    bool after(const Waiting& waiting, long answer) const {
+        return is_plain && answer > 0 && answer < asked &&
+               short_read_drains(waiting.descriptor, waiting.fd);
+    }
+};
 
 // Passed descriptors: both ends know the description from now on.
 template <class Visit>
@@ -125,8 +135,10 @@ bool has_no_edge(Descriptor* descriptor, int fd, const void* address) {
 long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, sockaddr* address,
                    socklen_t* length) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || (flags & kRawReceive) != 0)
+    if (descriptor == nullptr || (flags & kRawReceive) != 0) {
+        if ((flags & MSG_OOB) != 0) forget_short_reads(fd);
         return raw_receive(fd, data, size, flags, address, length);
+    }
     Waiting waiting(fiber, fd, descriptor, kRead);
     const auto region = [&](int number) {
         return maybe_call(fiber, Restart::kYes, SYS_recvfrom, number, data, size, flags, address,
@@ -137,8 +149,8 @@ long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, soc
             fiber, waiting, (flags & MSG_PEEK) != 0,
             [&](int number, long done) {
                 return raw_receive(number, static_cast<char*>(data) + done,
-                                   size - static_cast<size_t>(done), flags | MSG_DONTWAIT,
-                                   address, length);
+                                   size - static_cast<size_t>(done), flags | MSG_DONTWAIT, address,
+                                   length);
             },
             [&] { return static_cast<long>(size > kMostBytes ? kMostBytes : size); });
     }
@@ -147,13 +159,15 @@ long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, soc
         [&](int number) {
             return raw_receive(number, data, size, flags | MSG_DONTWAIT, address, length);
         },
-        region);
+        region, WaitReason::kIo, ReceiveDrains{static_cast<long>(size), flags == 0 && size != 0});
 }
 
 long receive_message(Fiber* fiber, int fd, msghdr* message, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || message == nullptr || (flags & kRawReceive) != 0)
+    if (descriptor == nullptr || message == nullptr || (flags & kRawReceive) != 0) {
+        if ((flags & MSG_OOB) != 0) forget_short_reads(fd);
         return host::raw_syscall(SYS_recvmsg, fd, message, flags);
+    }
     Waiting waiting(fiber, fd, descriptor, kRead);
     if (__builtin_expect(waits_for_all(descriptor, fd, flags), 0)) {
         // The kernel overwrites the lengths at each try; descriptors end a message.
@@ -162,8 +176,7 @@ long receive_message(Fiber* fiber, int fd, msghdr* message, int flags) {
         return receive_all(
             fiber, waiting, (flags & MSG_PEEK) != 0,
             [&](int number, long done) {
-                const VectorPosition at(asked.msg_iov, asked.msg_iovlen,
-                                        static_cast<size_t>(done));
+                const VectorPosition at(asked.msg_iov, asked.msg_iovlen, static_cast<size_t>(done));
                 msghdr part = asked;
                 iovec rest{};
                 part.msg_iov += at.index;
@@ -323,7 +336,8 @@ int pf_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* 
         return static_cast<int>(
             result(host::raw_syscall(SYS_recvmmsg, fd, messages, count, flags, timeout)));
     shim::cancellation_point(fiber);
-    if (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0)) return static_cast<int>(result(-EINVAL));
+    if (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0))
+        return static_cast<int>(result(-EINVAL));
     constexpr unsigned kMost = 1024;  // UIO_MAXIOV
     const int64_t start = Platform::now_ns();
     const long answer =

@@ -98,13 +98,16 @@ int pf_thrd_detach(thrd_t thread) {
 
 void pf_pthread_exit(void* result) { thread_exit(result); }
 
-void pf_thrd_exit(int result) { thread_exit(reinterpret_cast<void*>(static_cast<intptr_t>(result))); }
+void pf_thrd_exit(int result) {
+    thread_exit(reinterpret_cast<void*>(static_cast<intptr_t>(result)));
+}
 
 int pf_pthread_getattr_np(pthread_t thread, pthread_attr_t* attributes) {
     Fiber* fiber = fiber_of(thread);
-    // The main thread's stack is the process's: libc reads its bounds from /proc/self/maps.  It asks
-    // the kernel for the affinity of the tid in the block, which for main is the process id.
-    if (fiber == nullptr || fiber == main_fiber()) return real(pthread_getattr_np)(thread, attributes);
+    // The main thread's stack is the process's: libc reads its bounds from /proc/self/maps.  It
+    // asks the kernel for the affinity of the tid in the block, which for main is the process id.
+    if (fiber == nullptr || fiber == main_fiber())
+        return real(pthread_getattr_np)(thread, attributes);
     const Thread* record = thread_of(fiber);
     return tell_attributes(record, thread_is_detached(record), attributes);
 }

@@ -1,5 +1,5 @@
-// timer_create and timer_delete: thread-directed notification is translated (shim/timer_target.h), a
-// timer on the calling thread's CPU clock binds the fiber to its worker, whose clock it is.
+// timer_create and timer_delete: thread-directed notification is translated (shim/timer_target.h),
+// a timer on the calling thread's CPU clock binds the fiber to its worker, whose clock it is.
 #include <errno.h>
 
 #include "interpose/hooks.h"

@@ -21,7 +21,8 @@ long vector_nowait(long number, int fd, const iovec* vector, size_t count) {
     return host::raw_syscall(number, fd, vector, count, -1L, -1L, RWF_NOWAIT);
 }
 
-// Linux 6.18: the signal would land in the runtime; there it cannot be told from one for the process.
+// Linux 6.18: the signal would land in the runtime; there it cannot be told from one for the
+// process.
 constexpr int kRwfNoSignal = 0x100;
 std::atomic<int> no_signal_flag{kRwfNoSignal};
 
@@ -86,11 +87,10 @@ long pipe_write_polled(Fiber* fiber, Waiting& waiting, const iovec* vector, size
                 });
             },
             [&](int number) {
-                return write_from(vector, count, done, PIPE_BUF,
-                                  [&](const iovec* from, size_t left) {
-                                      return maybe_call(fiber, Restart::kYes, SYS_writev, number,
-                                                        from, left);
-                                  });
+                return write_from(
+                    vector, count, done, PIPE_BUF, [&](const iovec* from, size_t left) {
+                        return maybe_call(fiber, Restart::kYes, SYS_writev, number, from, left);
+                    });
             });
         if (answer <= 0) return done > 0 ? done : answer;
         done += answer;
@@ -176,8 +176,7 @@ long write_on(Fiber* fiber, int fd, const void* data, size_t size) {
         switch (kind_of(descriptor, fd)) {
             case DescriptorKind::kSocket: {
                 // write(2) ends a record on sockets that have them.
-                const int flags =
-                    socket_type_of(descriptor, fd) == SOCK_SEQPACKET ? MSG_EOR : 0;
+                const int flags = socket_type_of(descriptor, fd) == SOCK_SEQPACKET ? MSG_EOR : 0;
                 const long answer = send_bytes(fiber, fd, data, size, flags, nullptr, 0);
                 if (answer != -ENOTSOCK) return answer;
                 classify(descriptor, fd);
@@ -240,8 +239,7 @@ long writev_on(Fiber* fiber, int fd, const iovec* vector, int count) {
                 msghdr message{};
                 message.msg_iov = const_cast<iovec*>(vector);
                 message.msg_iovlen = static_cast<size_t>(count);
-                const int flags =
-                    socket_type_of(descriptor, fd) == SOCK_SEQPACKET ? MSG_EOR : 0;
+                const int flags = socket_type_of(descriptor, fd) == SOCK_SEQPACKET ? MSG_EOR : 0;
                 const long answer = send_message(fiber, fd, &message, flags);
                 if (answer != -ENOTSOCK) return answer;
                 classify(descriptor, fd);

@@ -1,9 +1,9 @@
 // Moving bytes on a fiber: what read/write, recv/send and their vector forms have in common.
 //
 // All functions return the kernel's answer (-errno), run on a fiber outside the runtime, and are
-// called after the cancellation point at the entry of the hook.  T1: a blocking transfer that stands
-// for one system call delivers what that call would: everything on a stream unless an error, a
-// timeout or a handler ends it after some bytes.
+// called after the cancellation point at the entry of the hook.  T1: a blocking transfer that
+// stands for one system call delivers what that call would: everything on a stream unless an error,
+// a timeout or a handler ends it after some bytes.
 #pragma once
 
 #include <poll.h>

@@ -88,14 +88,13 @@ int pf_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
             result(host::raw_syscall(SYS_waitid, type, id, info, options, nullptr)));
     shim::cancellation_point(fiber);
     siginfo_t seen{};
-    const long tried =
-        host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);
+    const long tried = host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);
     if (tried != 0 || seen.si_pid != 0) {
         if (tried == 0 && info != nullptr) *info = seen;
         return static_cast<int>(result(tried));
     }
-    return static_cast<int>(result(
-        blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr)));
+    return static_cast<int>(
+        result(blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr)));
 }
 
 // ---- System V
@@ -104,8 +103,8 @@ int pf_msgsnd(int queue, const void* message, size_t size, int flags) {
     Fiber* fiber = calling_fiber();
     if (fiber != nullptr) shim::cancellation_point(fiber);
     const bool waits = fiber != nullptr && (flags & IPC_NOWAIT) == 0;
-    const long tried = host::raw_syscall(SYS_msgsnd, queue, message, size,
-                                         waits ? flags | IPC_NOWAIT : flags);
+    const long tried =
+        host::raw_syscall(SYS_msgsnd, queue, message, size, waits ? flags | IPC_NOWAIT : flags);
     if (!waits || tried != -EAGAIN) return static_cast<int>(result(tried));
     return static_cast<int>(
         result(blocking_call(fiber, Restart::kNo, SYS_msgsnd, queue, message, size, flags)));
@@ -134,17 +133,16 @@ int pf_semtimedop(int set, sembuf* operations, size_t count, const timespec* tim
     for (size_t i = 0; may_wait && i < count; i++)
         if ((operations[i].sem_flg & IPC_NOWAIT) != 0) may_wait = false;
     if (may_wait) {
-        const long tried =
-            host::raw_syscall(SYS_semtimedop, set, operations, count, &nothing);
+        const long tried = host::raw_syscall(SYS_semtimedop, set, operations, count, &nothing);
         if (tried != -EAGAIN) return static_cast<int>(result(tried));
         if (deadline != kNever && Platform::now_ns() >= deadline)
             return static_cast<int>(result(-EAGAIN));
     }
     timespec left{};
     if (deadline != kNever) left = to_timespec(deadline - Platform::now_ns());
-    return static_cast<int>(result(blocking_call(fiber, Restart::kNo, SYS_semtimedop, set,
-                                                 operations, count,
-                                                 deadline == kNever ? nullptr : &left)));
+    return static_cast<int>(
+        result(blocking_call(fiber, Restart::kNo, SYS_semtimedop, set, operations, count,
+                             deadline == kNever ? nullptr : &left)));
 }
 int pf_semop(int set, sembuf* operations, size_t count) {
     return pf_semtimedop(set, operations, count, nullptr);

@@ -24,18 +24,19 @@ void cpu_time_switch(Worker* worker, Fiber* from, Fiber* to) {
 
 int64_t cpu_time_of(Fiber* fiber) {
     Fiber* self = current_fiber();
+    // Not moved to another worker between the two readings: their clocks have nothing in common.
+    RuntimeSection section(self);
     if (!g_cpu_accounting) {
-        RuntimeSection section(self);
         main_fiber()->cpu_ns = host::clock_ns(CLOCK_PROCESS_CPUTIME_ID);
-        self->cpu_start_ns = worker_cpu_ns();
         g_cpu_accounting = true;
     }
-    int64_t total = fiber->cpu_ns;
+    // It was running when the accounting began, and perhaps nobody ever makes it yield.
+    if (self->cpu_start_ns < 0) self->cpu_start_ns = worker_cpu_ns();
+    const int64_t total = fiber->cpu_ns;
     const int64_t start = fiber->cpu_start_ns;
     if (start < 0) return total;
     Worker* worker = fiber->worker;
-    const int64_t now =
-        fiber == self ? worker_cpu_ns() : host::thread_cpu_ns(worker->tid.load());
+    const int64_t now = fiber == self ? worker_cpu_ns() : host::thread_cpu_ns(worker->tid.load());
     return now > start ? total + now - start : total;
 }
 

@@ -64,6 +64,7 @@ void descriptor_opened(int fd, DescriptorKind kind, bool made_here) {
     if (descriptor == nullptr) return;
     if (descriptor->poller != 0 || descriptor->waiters != nullptr) descriptor_closing(fd);
     descriptor->kind.store(kind, std::memory_order_relaxed);
+    descriptor->short_reads.store(ShortReads::kUnproved, std::memory_order_relaxed);
     descriptor->made_here = made_here;
     descriptor->is_unpollable = descriptor->is_shared = descriptor->has_timeouts = false;
     descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
@@ -107,6 +108,7 @@ void descriptors_after_fork() {
         descriptor.lock.reset();
         descriptor.tag.fetch_add(1);
         descriptor.ready.store(0);
+        descriptor.short_reads.store(ShortReads::kUnproved);
         descriptor.poller = 0;
         descriptor.waiters = nullptr;
         descriptor.is_shared = true;

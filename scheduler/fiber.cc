@@ -64,9 +64,9 @@ size_t round_up(size_t value, size_t to) { return (value + to - 1) & ~(to - 1); 
 
 size_t top_bytes() {
     const host::IdentityLayout& layout = host::identity_layout;
-    return round_up(layout.static_tls_size + layout.pthread_size + 2 * layout.alignment +
-                        sizeof(Fiber) + 64,
-                    64);
+    return round_up(
+        layout.static_tls_size + layout.pthread_size + 2 * layout.alignment + sizeof(Fiber) + 64,
+        64);
 }
 
 Fiber* make(size_t slot_size, size_t guard) {
@@ -116,23 +116,40 @@ void fiber_start(host::Transfer arrived) {
 
 const char* wait_reason_text(WaitReason reason) {
     switch (reason) {
-        case WaitReason::kNone: return "none";
-        case WaitReason::kIo: return "IO wait";
-        case WaitReason::kPoll: return "poll";
-        case WaitReason::kSleep: return "sleep";
-        case WaitReason::kMutex: return "mutex lock";
-        case WaitReason::kCond: return "condition wait";
-        case WaitReason::kRwlock: return "rwlock";
-        case WaitReason::kBarrier: return "barrier wait";
-        case WaitReason::kSemaphore: return "semaphore wait";
-        case WaitReason::kOnce: return "once";
-        case WaitReason::kFutex: return "futex wait";
-        case WaitReason::kJoin: return "join";
-        case WaitReason::kSigwait: return "sigwait";
-        case WaitReason::kPause: return "pause";
-        case WaitReason::kAccept: return "accept turn";
-        case WaitReason::kLibcLock: return "libc lock";
-        case WaitReason::kForked: return "child process";
+        case WaitReason::kNone:
+            return "none";
+        case WaitReason::kIo:
+            return "IO wait";
+        case WaitReason::kPoll:
+            return "poll";
+        case WaitReason::kSleep:
+            return "sleep";
+        case WaitReason::kMutex:
+            return "mutex lock";
+        case WaitReason::kCond:
+            return "condition wait";
+        case WaitReason::kRwlock:
+            return "rwlock";
+        case WaitReason::kBarrier:
+            return "barrier wait";
+        case WaitReason::kSemaphore:
+            return "semaphore wait";
+        case WaitReason::kOnce:
+            return "once";
+        case WaitReason::kFutex:
+            return "futex wait";
+        case WaitReason::kJoin:
+            return "join";
+        case WaitReason::kSigwait:
+            return "sigwait";
+        case WaitReason::kPause:
+            return "pause";
+        case WaitReason::kAccept:
+            return "accept turn";
+        case WaitReason::kLibcLock:
+            return "libc lock";
+        case WaitReason::kForked:
+            return "child process";
     }
     return "unknown";
 }

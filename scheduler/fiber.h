@@ -74,28 +74,29 @@ using FiberEntry = void (*)(Fiber*);
 struct Fiber {
     // Touched on every switch.
     ParkWord<Platform> park;
-    int32_t depth = 0;  // > 0: in the runtime; written by this fiber (and handlers on top of it) only
+    int32_t depth =
+        0;  // > 0: in the runtime; written by this fiber (and handlers on top of it) only
     Platform::Atomic<uint32_t> attention{0};
     Platform::Atomic<FiberState> state{FiberState::kFree};
     WaitReason wait_reason = WaitReason::kNone;
-    bool is_scheduler = false;   // a worker's own stack (Go: g0)
-    bool in_call = false;        // between enter_call and exit_call
-    Worker* worker = nullptr;    // valid while running or in a call
+    bool is_scheduler = false;  // a worker's own stack (Go: g0)
+    bool in_call = false;       // between enter_call and exit_call
+    Worker* worker = nullptr;   // valid while running or in a call
     host::Context context = nullptr;
     uintptr_t tp = 0;
     uintptr_t alternate_stack = 0;  // its sigaltstack; the worker that runs it has it installed
-    Fiber* queue_next = nullptr;  // global queue, batches, pool
+    Fiber* queue_next = nullptr;    // global queue, batches, pool
 
     // Colder.
     Worker* locked_worker = nullptr;
     int32_t lock_count = 0;
     uint64_t id = 0;
     uint32_t tid = 0;
-    int32_t handler_depth = 0;       // program signal handlers on this fiber
-    bool noted_sigpipe = false;      // landed in the runtime, directed at this fiber
-    int raised_signal = 0;           // re-raised at our own kernel thread for this fiber
-    uintptr_t handler_frame = 0;     // of the innermost: tells whether siglongjmp left it
-    int64_t since_ns = 0;       // when the present state began (dump)
+    int32_t handler_depth = 0;          // program signal handlers on this fiber
+    bool noted_sigpipe = false;         // landed in the runtime, directed at this fiber
+    const void* raised_info = nullptr;  // siginfo_t re-raised at our own kernel thread for it
+    uintptr_t handler_frame = 0;        // of the innermost: tells whether siglongjmp left it
+    int64_t since_ns = 0;               // when the present state began (dump)
     FiberTimer timer;
     FiberEntry entry = nullptr;
     host::StackSlot slot;
@@ -109,7 +110,7 @@ struct Fiber {
     int alternate_stack_flags = 0;
 
     // The layer above keeps its record of the thread here.
-    static constexpr size_t kClientBytes = 288;
+    static constexpr size_t kClientBytes = 144;
     alignas(16) unsigned char client[kClientBytes] = {};
 };
 
@@ -124,8 +125,8 @@ struct FiberRef {
 // worker's scheduler fiber.
 extern __thread Fiber* t_current __attribute__((tls_model("initial-exec")));
 
-// The same, but never cleared while the fiber borrows its memory to a child (vfork, spawn): who owns
-// this identity block, for others that look it up by pthread_t.
+// The same, but never cleared while the fiber borrows its memory to a child (vfork, spawn): who
+// owns this identity block, for others that look it up by pthread_t.
 extern __thread Fiber* t_owner __attribute__((tls_model("initial-exec")));
 
 // The calling fiber, or null for a thread that the kernel alone runs.

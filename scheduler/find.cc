@@ -1,10 +1,10 @@
 // Where a worker with a processor looks for work, in Go's order, and the last looks before it gives
 // the processor up.  Go: findRunnable, globrunqget, stealWork, runqsteal.
 //
-// No lost wake-up (W3): a submitter enqueues, then reads the number of spinning workers (seq_cst); a
-// worker that stops spinning decrements it first and looks at every queue again.  W4: a worker that
-// finds work while spinning wakes another.  need_spinning closes the hole where work was found but no
-// processor was idle yet.
+// No lost wake-up (W3): a submitter enqueues, then reads the number of spinning workers (seq_cst);
+// a worker that stops spinning decrements it first and looks at every queue again.  W4: a worker
+// that finds work while spinning wakes another.  need_spinning closes the hole where work was found
+// but no processor was idle yet.
 #include "scheduler/base/counters.h"
 #include "scheduler/scheduler.h"
 
@@ -192,7 +192,8 @@ bool recheck_after_release(Worker* worker) {
 Fiber* sleep_for_events(Worker* worker, bool* retry) {
     const int64_t deadline = earliest_timer_ns();
     int64_t nobody = 0;
-    // Published before the last look at the timers: an earlier one armed from now on breaks it (T1).
+    // Published before the last look at the timers: an earlier one armed from now on breaks it
+    // (T1).
     if (!g_scheduler.sleeper_deadline_ns.compare_exchange_strong(nobody, deadline)) {
         if (deadline < nobody) break_sleeper();
         return nullptr;
@@ -219,6 +220,34 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     *retry = true;
     if (fibers == nullptr) return nullptr;
     return first_and_ready_rest(fibers);
+}
+
+// Fairness across processors (W6): a busy processor never runs out of its own events, so it would
+// never steal while its neighbour's worker waits for a CPU, and the neighbour's connections would
+// starve.  One neighbour is watched at a time; if it has not started a fiber for a while, half of
+// its queue and its events come here first.
+Fiber* help_stalled(Worker* worker, int64_t now) {
+    constexpr int64_t kStalledNs = 1000000;
+    const int count = g_scheduler.processor_count;
+    if (count == 1) return nullptr;
+    Processor* mine = worker->processor;
+    Processor* other = g_scheduler.processors[worker->watched % count];
+    const uint32_t tick = other->schedule_tick.load(std::memory_order_relaxed);
+    if (other == mine || tick != worker->watched_tick ||
+        other->status.load(std::memory_order_relaxed) == ProcessorStatus::kIdle) {
+        if (other == mine || count > 2) worker->watched++;
+        other = g_scheduler.processors[worker->watched % count];
+        worker->watched_tick = other->schedule_tick.load(std::memory_order_relaxed);
+        worker->watched_since_ns = now;
+        return nullptr;
+    }
+    if (now - worker->watched_since_ns < kStalledNs) return nullptr;
+    worker->watched_since_ns = now;
+    Fiber* queued = steal_from(mine, other, false);
+    if (queued != nullptr) return queued;
+    if (other->poller.waiters.load(std::memory_order_relaxed) == 0) return nullptr;
+    Fiber* list = poll_ready(other);
+    return list == nullptr ? nullptr : first_and_ready_rest(list);
 }
 
 // A fiber that does not inherit the running slice starts; only the owner of the processor counts.
@@ -260,8 +289,10 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
         LockGuard guard(g_scheduler.lock);
         if (Fiber* fiber = global_take(processor, 0)) return count_start(processor), fiber;
     }
+    if (Fiber* fiber = help_stalled(worker, *now)) return count_start(processor), fiber;
     if (processor->poller.waiters.load(std::memory_order_relaxed) > 0)
-        if (Fiber* list = poll_ready(processor)) return count_start(processor), first_and_ready_rest(list);
+        if (Fiber* list = poll_ready(processor))
+            return count_start(processor), first_and_ready_rest(list);
     return nullptr;
 }
 
@@ -307,7 +338,8 @@ Fiber* find_runnable(Worker* worker) {
             g_scheduler.spinning.fetch_sub(1);
         }
         // Others need to look only when a submitter found no idle processor a moment ago (W4).
-        if ((was_spinning || g_scheduler.need_spinning.load() != 0) && recheck_after_release(worker))
+        if ((was_spinning || g_scheduler.need_spinning.load() != 0) &&
+            recheck_after_release(worker))
             continue;
         bool retry = false;
         if (Fiber* fiber = sleep_for_events(worker, &retry)) return fiber;

@@ -1,7 +1,7 @@
 // System calls that may block: the processor does not wait with them.
 //
 // "Maybe" calls keep their processor marked kInCall; the monitor takes it by compare-and-swap when
-// the call lasts, and the fiber finds out at exit_call().  Blocking calls hand it off first.  During
+// the call lasts, and the fiber finds out at exit_call().  Blocking calls hand it off first. During
 // the call the fiber is outside the runtime (its signal handlers run), with in_call set.
 // Go: entersyscall, entersyscallblock, exitsyscall.
 #include "scheduler/base/counters.h"

@@ -82,7 +82,8 @@ bool await_post(Worker* worker, int64_t deadline_ns) {
 
 // A dead worker whose kernel thread has left its stack, or new memory.
 Worker* worker_memory() {
-    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr; worker = worker->all_next) {
+    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr;
+         worker = worker->all_next) {
         int expected = 0;
         if (worker->tid.load(std::memory_order_acquire) == 0 &&
             worker->tid.compare_exchange_strong(expected, -1))
@@ -157,10 +158,11 @@ void start_worker(Processor* processor, bool spinning) {
         return;
     }
     // The kernel has no thread for us: what the processor holds goes where others find it.
-    host::warn_once(reported_thread_limit,
-                    "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers wait "
-                    "for the workers that run",
-                    -rc);
+    host::warn_once(
+        reported_thread_limit,
+        "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers wait "
+        "for the workers that run",
+        -rc);
     if (worker != nullptr) {
         worker->next_processor = nullptr;
         worker->tid.store(0);
@@ -177,8 +179,8 @@ void start_worker(Processor* processor, bool spinning) {
     wake_monitor();
 }
 
-// Go: wakep.  Without Go's lock when no processor is idle: the submitter leaves a note and looks again,
-// whoever gives a processor up counts it as idle and then looks at the note (W4).
+// Go: wakep.  Without Go's lock when no processor is idle: the submitter leaves a note and looks
+// again, whoever gives a processor up counts it as idle and then looks at the note (W4).
 void wake_worker() {
     // What was submitted is seen before the counts are read; a ring's tail is a plain store.
     std::atomic_thread_fence(std::memory_order_seq_cst);

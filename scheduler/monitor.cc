@@ -1,4 +1,5 @@
-// The monitor (Go: sysmon): a kernel thread without a processor that looks after those who have one.
+// The monitor (Go: sysmon): a kernel thread without a processor that looks after those who have
+// one.
 //
 // It takes processors from calls that last, finds workers that sleep where no hook saw it, asks
 // long-running fibers to yield, polls instances that nobody polls, and runs overdue timers of busy
@@ -24,7 +25,7 @@ constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
 constexpr int64_t kTimerLateNs = 100000;
-constexpr int kIdleRounds = 10;  // of the longest sleep, before the sleep without limit
+constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
 Worker* monitor;
@@ -60,7 +61,9 @@ bool retake_from_call(Processor* processor, int64_t now) {
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
 bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 || !host::is_asleep_in_kernel(worker->tid.load())) return false;
+    if (fiber->is_scheduler || fiber->depth != 0 ||
+        !host::is_asleep_in_kernel(worker->tid.load(), static_cast<int>(options().signal)))
+        return false;
     fiber->attention.fetch_or(kAttendClaim);
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     Platform::chaos_point();
@@ -161,8 +164,7 @@ bool one_round(int64_t now) {
 void deep_sleep(int64_t deadline) {
     g_scheduler.monitor_asleep.store(1);
     const uint32_t word = g_scheduler.monitor_word.load();
-    if (nothing_to_watch())
-        Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
+    if (nothing_to_watch()) Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
     g_scheduler.monitor_asleep.store(0);
 }
 

@@ -1,7 +1,7 @@
 // See poller.h.  Registration, events and the sleep of the last idle worker.
 //
-// All instances are nested, edge-triggered, in one master instance; the sleeper waits there and then
-// looks at the instances that have events.  With one processor it sleeps in that one directly.
+// All instances are nested, edge-triggered, in one master instance; the sleeper waits there and
+// then looks at the instances that have events.  With one processor it sleeps in that one directly.
 #include "scheduler/poller.h"
 
 #include <errno.h>
@@ -33,8 +33,8 @@ std::atomic<bool> reported_epoll_limit{false};
 
 Lock limit_lock;  // two that raise the limit at once would leave it raised
 
-// A duplicate out of the program's way: above its limit where that may be raised for a moment, so that
-// no number which the program can have is taken, else as high as possible.
+// A duplicate out of the program's way: above its limit where that may be raised for a moment, so
+// that no number which the program can have is taken, else as high as possible.
 int duplicate_high(int fd) {
     LockGuard guard(limit_lock);
     rlimit limit{};
@@ -147,8 +147,9 @@ void unlink(Descriptor* descriptor, IoWaiter* waiter) {
     waiter->descriptor.store(nullptr, std::memory_order_release);
 }
 
-// Descriptor locked.  Wakes every poll-like waiter for `directions` and one exclusive waiter for each
-// direction.  A waiter is unlinked before it is claimed: from the claim on its memory is its own.
+// Descriptor locked.  Wakes every poll-like waiter for `directions` and one exclusive waiter for
+// each direction.  A waiter is unlinked before it is claimed: from the claim on its memory is its
+// own.
 void wake_waiters(Descriptor* descriptor, uint8_t directions, Wake outcome, Fiber*** tail) {
     uint8_t exclusive_left = directions;
     IoWaiter* waiter = descriptor->waiters;
@@ -185,14 +186,35 @@ void deliver(const epoll_event& event, Fiber*** tail) {
     const uint8_t directions = directions_of(event.events);
     LockGuard guard(descriptor->lock);
     if (descriptor->tag.load(std::memory_order_relaxed) != tag) return;  // another file's
+    // What these announce stays without a further edge, and urgent data ends a receive early (B4).
+    if ((event.events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
+        descriptor->short_reads.store(ShortReads::kMeaningless, std::memory_order_relaxed);
     descriptor->ready.fetch_or(directions, std::memory_order_release);
     wake_waiters(descriptor, directions, Wake::kReady, tail);
+}
+
+// Where a descriptor is registered: with the processor on which its fiber waits, unless that has
+// clearly more than another one.  An accept loop would leave all connections on its processor, and
+// connections of an almost empty instance would be served far more often than the rest.
+Processor* placement(Processor* own) {
+    constexpr int32_t kSlack = 4;
+    const int32_t registered = own->poller.registered.load(std::memory_order_relaxed);
+    Processor* best = own;
+    int32_t least = registered - registered / 8 - kSlack;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        Processor* other = g_scheduler.processors[i];
+        const int32_t count = other->poller.registered.load(std::memory_order_relaxed);
+        if (count >= least) continue;
+        least = count;
+        best = other;
+    }
+    return best;
 }
 
 // Descriptor locked.
 void arm(Descriptor* descriptor, int fd, Processor* processor) {
     const bool is_global = options().pollers == Pollers::kGlobal;
-    Poller& poller = is_global ? g_scheduler.processors[0]->poller : processor->poller;
+    Poller& poller = is_global ? g_scheduler.processors[0]->poller : placement(processor)->poller;
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
     event.data.u64 = static_cast<uint64_t>(descriptor->tag.load(std::memory_order_relaxed)) << 32 |
@@ -202,6 +224,7 @@ void arm(Descriptor* descriptor, int fd, Processor* processor) {
         rc = host::raw_syscall(SYS_epoll_ctl, poller.epoll_fd, EPOLL_CTL_MOD, fd, &event);
     if (rc == 0) {
         descriptor->poller = static_cast<int16_t>(poller.id + 1);
+        poller.registered.fetch_add(1, std::memory_order_relaxed);
         return;
     }
     if (rc == -EBADF) return;  // closed meanwhile: the caller's next try says so
@@ -273,7 +296,8 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
 void io_restore_ready(Descriptor* descriptor, uint8_t direction) {
     descriptor->ready.fetch_or(direction, std::memory_order_seq_cst);
     // Somebody may have queued up between our clear and now, with the bit down.
-    if (__atomic_load_n(&descriptor->waiters, __ATOMIC_SEQ_CST) != nullptr) io_wake_next(descriptor, direction);
+    if (__atomic_load_n(&descriptor->waiters, __ATOMIC_SEQ_CST) != nullptr)
+        io_wake_next(descriptor, direction);
 }
 
 void io_wake_next(Descriptor* descriptor, uint8_t direction) {
@@ -284,6 +308,26 @@ void io_wake_next(Descriptor* descriptor, uint8_t direction) {
         wake_waiters(descriptor, direction, Wake::kReady, &tail);
     }
     ready_list(woken);
+}
+
+void io_took_turn(Fiber* fiber) {
+    constexpr uint32_t kMostCalls = 4;  // two requests of receive and send
+    constexpr int64_t kPollEveryNs = 50000;
+    Processor* processor = fiber->worker->processor;
+    if (processor == nullptr) return;
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    if (tick != processor->io_streak_tick) {
+        processor->io_streak_tick = tick;
+        processor->io_streak = 0;
+    }
+    if (++processor->io_streak < kMostCalls) return;
+    processor->io_streak = 0;
+    if (processor->queue.is_empty() &&
+        processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
+        Platform::now_ns() - processor->poller.last_poll_ns.load(std::memory_order_relaxed) >
+            kPollEveryNs)
+        ready_list(poll_ready(processor));
+    if (!processor->queue.is_empty() && fiber->locked_worker == nullptr) yield(fiber);
 }
 
 Fiber* poll_ready(Processor* processor) {
@@ -345,8 +389,8 @@ bool pollers_start(int count) {
     rlimit limit{};
     host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     constexpr rlim_t kLeast = 64;
-    const rlimit raised{limit.rlim_cur + 1, limit.rlim_max > limit.rlim_cur ? limit.rlim_max
-                                                                           : limit.rlim_cur + 1};
+    const rlimit raised{limit.rlim_cur + 1,
+                        limit.rlim_max > limit.rlim_cur ? limit.rlim_max : limit.rlim_cur + 1};
     if (limit.rlim_cur < kLeast) {
         if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) != 0) return false;
         host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
@@ -460,10 +504,13 @@ void descriptor_closing(int fd) {
             host::raw_syscall(SYS_epoll_ctl, poller_of(descriptor).epoll_fd, EPOLL_CTL_DEL, fd,
                               nullptr);
         descriptor->tag.fetch_add(1);
+        if (descriptor->poller != 0)
+            poller_of(descriptor).registered.fetch_sub(1, std::memory_order_relaxed);
         descriptor->poller = 0;
         descriptor->is_unpollable = descriptor->is_shared = false;
         descriptor->made_here = descriptor->has_timeouts = false;
         descriptor->kind.store(DescriptorKind::kUnknown);
+        descriptor->short_reads.store(ShortReads::kUnproved);
         descriptor->ready.store(0);
         descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
         descriptor->is_listener = descriptor->is_blocking = false;

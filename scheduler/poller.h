@@ -1,11 +1,11 @@
 // The network poller of one processor, and what is known of each descriptor.
 //
 // A descriptor is registered once, edge-triggered for both directions, with the epoll instance of
-// the processor on which a fiber first waits for it.  The protocol of a wait (invariant B1, no event
-// is lost): clear the ready bit, try the call, on EAGAIN take the descriptor's lock, look at the bit
-// again, enqueue, park.  An event sets the bit and takes waiters under the same lock.  Events carry
-// a tag; those of a closed and reused number are dropped.
-// Go: netpoll, pollDesc; one instance per processor is ours.
+// the processor on which a fiber first waits for it.  The protocol of a wait (invariant B1, no
+// event is lost): clear the ready bit, try the call, on EAGAIN take the descriptor's lock, look at
+// the bit again, enqueue, park.  An event sets the bit and takes waiters under the same lock.
+// Events carry a tag; those of a closed and reused number are dropped. Go: netpoll, pollDesc; one
+// instance per processor is ours.
 #pragma once
 
 #include <sys/epoll.h>
@@ -22,9 +22,16 @@ enum Direction : uint8_t { kRead = 1, kWrite = 2, kPriority = 4 };
 enum class DescriptorKind : uint8_t {
     kUnknown,
     kSocket,
-    kPipe,      // RWF_NOWAIT is honoured
-    kRegular,   // never parks: file, directory, block device
-    kOther,     // poll first, then call: tty, FIFO by name, eventfd, inotify, …
+    kPipe,     // RWF_NOWAIT is honoured
+    kRegular,  // never parks: file, directory, block device
+    kOther,    // poll first, then call: tty, FIFO by name, eventfd, inotify, …
+};
+
+// Whether a receive that gave less than asked for proves a socket drained (invariant B4).
+enum class ShortReads : uint8_t {
+    kUnproved,     // nothing is known yet: every receive is tried
+    kDrain,        // one proved it: with the ready bit down there is nothing to receive
+    kMeaningless,  // not plain TCP data, or the end of the stream was seen
 };
 
 struct Descriptor;
@@ -48,21 +55,22 @@ struct Descriptor {
     Platform::Atomic<uint32_t> tag{0};
     Platform::Atomic<uint8_t> ready{0};
     Platform::Atomic<DescriptorKind> kind{DescriptorKind::kUnknown};
-    int16_t poller = 0;           // 1 + processor whose instance holds it; 0: not registered
-    bool is_unpollable = false;   // epoll refused it
-    bool is_shared = false;       // another number or process may hold the description
-    bool made_here = false;       // created by this process: nobody else saw its flags
+    Platform::Atomic<ShortReads> short_reads{ShortReads::kUnproved};
+    int16_t poller = 0;              // 1 + processor whose instance holds it; 0: not registered
+    bool is_unpollable = false;      // epoll refused it
+    bool is_shared = false;          // another number or process may hold the description
+    bool made_here = false;          // created by this process: nobody else saw its flags
     uint8_t temporary_nonblock = 0;  // calls that run with O_NONBLOCK set by us
     Platform::Atomic<int32_t> private_references{0};  // waiters that go on with this duplicate
     // Written by any caller that found out; a stale value costs a try, never an answer.
-    uint8_t no_nowait = 0;        // directions in which RWF_NOWAIT is refused
-    uint8_t socket_type = 0;      // SOCK_STREAM…; 0: not asked yet
-    uint8_t socket_family = 0;    // AF_INET…; 0: not asked yet
-    bool is_listener = false;     // it was seen listening
-    bool is_blocking = false;     // O_NONBLOCK is clear; believed while made_here && !is_shared
+    uint8_t no_nowait = 0;      // directions in which RWF_NOWAIT is refused
+    uint8_t socket_type = 0;    // SOCK_STREAM…; 0: not asked yet
+    uint8_t socket_family = 0;  // AF_INET…; 0: not asked yet
+    bool is_listener = false;   // it was seen listening
+    bool is_blocking = false;   // O_NONBLOCK is clear; believed while made_here && !is_shared
     Platform::Atomic<uint32_t> accept_turn{0};  // a fiber stands between poll and accept
-    bool has_timeouts = false;    // the two below are known
-    int64_t receive_timeout_ns = 0;  // 0: none
+    bool has_timeouts = false;                  // the two below are known
+    int64_t receive_timeout_ns = 0;             // 0: none
     int64_t send_timeout_ns = 0;
     IoWaiter* waiters = nullptr;  // first of a ring in arrival order
 };
@@ -85,8 +93,9 @@ void descriptors_all_shared();
 struct Poller {
     int epoll_fd = -1;
     int id = 0;
-    Platform::Atomic<uint32_t> busy{0};    // one kernel thread at a time is inside
-    Platform::Atomic<int32_t> waiters{0};  // fibers parked on descriptors registered here
+    Platform::Atomic<uint32_t> busy{0};       // one kernel thread at a time is inside
+    Platform::Atomic<int32_t> waiters{0};     // fibers parked on descriptors registered here
+    Platform::Atomic<int32_t> registered{0};  // descriptors in the instance
     Platform::Atomic<int64_t> last_poll_ns{0};
 };
 
@@ -96,14 +105,19 @@ struct Poller {
 Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, WaitReason reason,
              bool* unpollable);
 
-// Before a try: takes the notification back.  True when there was one; io_restore_ready() then has to
-// follow a try that succeeded, because it proved nothing about what is left (B2).
+// Before a try: takes the notification back.  True when there was one; io_restore_ready() then has
+// to follow a try that succeeded, because it proved nothing about what is left (B2).
 inline bool io_clear_ready(Descriptor* descriptor, uint8_t direction) {
     if ((descriptor->ready.load(std::memory_order_acquire) & direction) == 0) return false;
     descriptor->ready.fetch_and(static_cast<uint8_t>(~direction));
     return true;
 }
 void io_restore_ready(Descriptor* descriptor, uint8_t direction);
+
+// After a call that did not have to wait; in the runtime.  A fiber whose peer always answers in
+// time would never park and serve its own connection alone until its slice ends: after a few calls
+// in a row it lets others run, those with unseen events included (W7).
+void io_took_turn(Fiber* fiber);
 
 // After a successful call in `direction`: others may find more (one edge wakes one waiter).
 void io_wake_next(Descriptor* descriptor, uint8_t direction);

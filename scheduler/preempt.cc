@@ -1,10 +1,11 @@
-// Preemption and kicks: one signal (PFIBER_SIGNAL, SIGURG) that makes a worker look at the attention
-// word of the fiber it runs.
+// Preemption and kicks: one signal (PFIBER_SIGNAL, SIGURG) that makes a worker look at the
+// attention word of the fiber it runs.
 //
-// A timer on each worker's CPU clock fires every half slice; two fires in one slice while somebody
-// waits ask for preemption.  It never fires in a sleeping system call, so the program sees no EINTR.
-// The handler switches on the fiber's own stack: identity moves with the fiber, so one that is
-// preempted inside malloc is like a descheduled kernel thread.  Refused (and left to the next hook):
+// A timer on each worker's CPU clock fires every few milliseconds; one that finds the same slice
+// used up while somebody waits asks for preemption.  It never fires in a sleeping system call, so
+// the program sees no EINTR. The handler switches on the fiber's own stack: identity moves with the
+// fiber, so one that is preempted inside malloc is like a descheduled kernel thread.  Refused (and
+// left to the next hook):
 //   P1 in the runtime (depth), P2 inside a program's signal handler, P3 in libc or ld.so (a lock
 //   holder there would make others block in the kernel), P4 on a stack that is not the fiber's,
 //   P5 in the tail of a handler, P6 in a call (no processor to give).
@@ -24,6 +25,24 @@ namespace {
 
 std::atomic<bool> reported_no_timer{false};
 
+// The kernel looks at CPU timers once a tick, 4 ms on most systems.
+int64_t timer_period_ns() {
+    constexpr int64_t kTickNs = 4000000;
+    const int64_t half = options().slice_ms * 1000000 / 2;
+    return half < kTickNs ? half : kTickNs;
+}
+
+// The slice shrinks with the number of fibers that wait, down to two fifths: programs that spin for
+// another thread are tuned to the kernel's 3 to 4 ms.
+int64_t slice_ns(Processor* processor) {
+    const int64_t whole = options().slice_ms * 1000000;
+    const int64_t waiting = static_cast<int64_t>(processor->queue.size()) +
+                            (processor->queue.has_next() ? 1 : 0) +
+                            g_scheduler.global.size.load(std::memory_order_relaxed);
+    const int64_t share = whole / (waiting + 1);
+    return share > whole * 2 / 5 ? share : whole * 2 / 5;
+}
+
 // On the worker, in its handler, in the runtime.
 void note_timer_fire(Fiber* fiber) {
     Worker* worker = fiber->worker;
@@ -31,11 +50,14 @@ void note_timer_fire(Fiber* fiber) {
     if (processor == nullptr || fiber->in_call) return;
     if (g_scheduler.monitor_asleep.load(std::memory_order_relaxed) != 0) wake_monitor();
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    const int64_t cpu = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
     if (tick != worker->timer_tick) {
         worker->timer_tick = tick;
-        worker->timer_fires = 0;
+        worker->slice_start_ns = cpu;
     }
-    if (++worker->timer_fires < 2 || !somebody_waits(fiber)) return;
+    if (!somebody_waits(fiber)) return;
+    // On average the fiber ran half a period before the first fire that saw it.
+    if (cpu - worker->slice_start_ns + timer_period_ns() / 2 < slice_ns(processor)) return;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt, std::memory_order_relaxed);
 }
@@ -64,9 +86,45 @@ bool is_ours(const siginfo_t* info) {
            (info->si_code == SI_TKILL && info->si_pid == host::raw_getpid());
 }
 
+constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
+constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
+
+bool is_interrupted(Fiber* fiber) {
+    const uint32_t attention = fiber->attention.load(std::memory_order_acquire);
+    return (attention & kInterrupts) != 0 && (attention & kLost) == 0 &&
+           runtime_callbacks.attend != nullptr;
+}
+
+// In the runtime, on whose stack `context` was interrupted.
+PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
+    uint32_t attention = fiber->attention.load(std::memory_order_acquire);
+    // It runs on after a call that no hook saw, without a processor and perhaps without a hook in
+    // sight: signals for it cannot wait for one.
+    if ((attention & kLost) == kAttendRetaken && may_yield_here(fiber, context)) {
+        runtime_entry_slow(fiber);
+        attention = fiber->attention.load(std::memory_order_acquire);
+    }
+    if ((attention & kLost) != 0) return;
+    if ((attention & kInterrupts) != 0) host::interrupt_blocking_syscall(context);
+    if ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context)) {
+        fiber->attention.fetch_and(~uint32_t{kAttendPreempt});
+        if (somebody_waits(fiber)) yield_preempted(fiber);
+    }
+    attention = fiber->attention.load(std::memory_order_acquire);
+    // In a call the interrupted stub returns first, and the fiber attends when it leaves.
+    if ((attention & kInterrupts) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
+        fiber->attention.fetch_and(~(attention & kInterrupts));
+        fiber->depth = 0;
+        runtime_callbacks.attend(fiber, attention);
+        fiber->depth = 1;
+    }
+    // Perhaps another worker's by now: sigreturn is to leave this thread's mask as it is.
+    if (fiber->worker != nullptr) host::set_saved_mask(context, fiber->worker->kernel_mask);
+}
+
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
-    const bool is_raised = fiber != nullptr && fiber->raised_signal == signal;
+    const bool is_raised = fiber != nullptr && fiber->raised_info != nullptr;
     if ((!is_ours(info) || is_raised) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
         return;
@@ -74,34 +132,22 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
-    fiber->depth = 1;
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
-    uint32_t attention = fiber->attention.load(std::memory_order_acquire);
-    if ((attention & kLost) == 0) {
-        if (info->si_code == SI_TIMER) note_timer_fire(fiber);
-        attention = fiber->attention.load(std::memory_order_acquire);
-        if ((attention & (kAttendSignal | kAttendCancel)) != 0)
-            host::interrupt_blocking_syscall(context);
-        if ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context)) {
-            fiber->attention.fetch_and(~uint32_t{kAttendPreempt});
-            if (somebody_waits(fiber)) yield_preempted(fiber);
-        }
-        attention = fiber->attention.load(std::memory_order_acquire);
-        // In a call the interrupted stub returns first, and the fiber attends when it leaves.
-        if ((attention & (kAttendSignal | kAttendCancel)) != 0 && !fiber->in_call &&
-            runtime_callbacks.attend != nullptr) {
-            fiber->attention.fetch_and(~(attention & (kAttendSignal | kAttendCancel)));
-            fiber->depth = 0;
-            runtime_callbacks.attend(fiber, attention);
-            fiber->depth = 1;
-        }
-        // Perhaps another worker's by now: sigreturn is to leave this thread's mask as it is.
-        if (fiber->worker != nullptr) host::set_saved_mask(context, fiber->worker->kernel_mask);
+    if (info->si_code == SI_TIMER) {
+        fiber->depth = 1;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0) note_timer_fire(fiber);
     }
+    do {
+        fiber->depth = 1;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        attend_in_handler(fiber, context);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        fiber->depth = 0;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        // A kick that came while the depth was up was left to us.
+    } while (is_interrupted(fiber) && !fiber->in_call);
+    if (is_interrupted(fiber)) host::interrupt_blocking_syscall(context);
     errno = saved_errno;
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    fiber->depth = 0;
 }
 
 }  // namespace
@@ -112,8 +158,9 @@ void preempt_install() {
     host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
                                           SA_RESTART | SA_NODEFER, 0);
-    if (rc != 0) host::warn("no handler for signal %d: fibers are not preempted",
-                            static_cast<int>(options().signal));
+    if (rc != 0)
+        host::warn("no handler for signal %d: fibers are not preempted",
+                   static_cast<int>(options().signal));
 }
 
 void preempt_worker_started(Worker* worker) {
@@ -128,9 +175,9 @@ void preempt_worker_started(Worker* worker) {
     int timer = -1;
     long rc = host::raw_syscall(SYS_timer_create, CLOCK_THREAD_CPUTIME_ID, &event, &timer);
     if (rc == 0) {
-        const int64_t half = options().slice_ms * 1000000 / 2;
+        const int64_t period_ns = timer_period_ns();
         itimerspec period{};
-        period.it_interval = period.it_value = {half / 1000000000, half % 1000000000};
+        period.it_interval = period.it_value = {period_ns / 1000000000, period_ns % 1000000000};
         rc = host::raw_syscall(SYS_timer_settime, timer, 0, &period, nullptr);
     }
     if (rc != 0) {
@@ -151,7 +198,8 @@ void preempt_worker_ending(Worker* worker) {
 void kick(Fiber* fiber) {
     Worker* worker = fiber->worker;
     const FiberState state = fiber->state.load();
-    if (worker == nullptr || (state != FiberState::kRunning && state != FiberState::kInCall)) return;
+    if (worker == nullptr || (state != FiberState::kRunning && state != FiberState::kInCall))
+        return;
     const int tid = worker->tid.load();
     if (tid > 0) host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
 }

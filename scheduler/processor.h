@@ -1,4 +1,5 @@
-// Processor (Go: P): the right to run fibers; one of GOMAXPROCS.  And Worker (Go: M): a kernel thread.
+// Processor (Go: P): the right to run fibers; one of GOMAXPROCS.  And Worker (Go: M): a kernel
+// thread.
 //
 // A worker runs program code only while it has a processor (W1), except a fiber whose processor was
 // retaken while it blocked where no hook saw it: that one must get a processor at its next hook.
@@ -26,8 +27,10 @@ struct alignas(64) Processor {
     Platform::Atomic<ProcessorStatus> status{ProcessorStatus::kIdle};
     Platform::Atomic<uint32_t> schedule_tick{0};  // fibers started, inherited slices not counted
     Platform::Atomic<uint32_t> call_tick{0};
-    Platform::Atomic<uint32_t> look_around{0};    // leave the fast path: timers due, poll, stop
-    Platform::Atomic<int64_t> now_ns{0};          // of the last look around: a coarse clock
+    Platform::Atomic<uint32_t> look_around{0};  // leave the fast path: timers due, poll, stop
+    Platform::Atomic<int64_t> now_ns{0};        // of the last look around: a coarse clock
+    uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how many
+    uint32_t io_streak = 0;
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
     RunQueue<Platform, Fiber> queue;
@@ -65,11 +68,14 @@ struct Worker {
     Fiber* previous = nullptr;
     AfterSwitch after = AfterSwitch::kNothing;
     bool is_spinning = false;
-    bool is_leader = false;  // the process's first kernel thread: never ends
-    bool must_end = false;   // its locked fiber finished: per-thread kernel state must not leak
-    Fiber* handed = nullptr; // found on the fast path but to be run by the loop
+    bool is_leader = false;   // the process's first kernel thread: never ends
+    bool must_end = false;    // its locked fiber finished: per-thread kernel state must not leak
+    Fiber* handed = nullptr;  // found on the fast path but to be run by the loop
     Fiber* locked_fiber = nullptr;
     uint32_t random = 1;
+    int watched = 0;  // processor whose progress is watched (help_stalled)
+    uint32_t watched_tick = 0;
+    int64_t watched_since_ns = 0;
     uint64_t kernel_mask = 0;      // what this kernel thread blocks
     uint64_t mask_generation = 0;  // of the process mask it was taken from
     bool has_exact_mask = false;   // a call runs with its fiber's own mask
@@ -80,8 +86,8 @@ struct Worker {
     bool is_idle = false;
     uintptr_t alternate_stack = 0;  // what the kernel has for this thread
     int cpu_timer = -1;
-    uint32_t timer_tick = 0;   // schedule_tick at the last fire of the CPU timer
-    uint32_t timer_fires = 0;  // fires in a row that saw the same tick
+    uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
+    int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
     host::KernelThreadMemory memory;
 };
 

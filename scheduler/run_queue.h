@@ -34,7 +34,9 @@ class RunQueue {
             const uint32_t tail = tail_.load(std::memory_order_relaxed);
             if (tail - head < kCapacity) {
                 ring_[tail % kCapacity].store(item, std::memory_order_relaxed);
-                tail_.store(tail + 1, std::memory_order_release);  // pairs with the loads of head/tail in grab()
+                tail_.store(
+                    tail + 1,
+                    std::memory_order_release);  // pairs with the loads of head/tail in grab()
                 return;
             }
             if (put_half(item, head, overflow)) return;
@@ -57,8 +59,7 @@ class RunQueue {
             if (tail == head) return nullptr;
             Item* item = ring_[head % kCapacity].load(std::memory_order_relaxed);
             P::chaos_point();
-            if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel))
-                return item;
+            if (head_.compare_exchange_weak(head, head + 1, std::memory_order_acq_rel)) return item;
         }
     }
 

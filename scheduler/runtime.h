@@ -1,8 +1,8 @@
 // The scheduler's face to the layers above: start, spawn, park, ready, yield, blocking regions.
 //
-// "On a fiber" means: current_fiber() is not null and not a scheduler fiber.  "In the runtime" means
-// between RuntimeSection's constructor and destructor: no preemption, program signal handlers are
-// deferred, no malloc, no user code.
+// "On a fiber" means: current_fiber() is not null and not a scheduler fiber.  "In the runtime"
+// means between RuntimeSection's constructor and destructor: no preemption, program signal handlers
+// are deferred, no malloc, no user code.
 #pragma once
 
 #include <signal.h>
@@ -111,9 +111,9 @@ inline void check_attention(Fiber* fiber) {
 
 // ---- fibers
 
-// A fresh or recycled fiber with `stack_size` usable bytes and `guard_size` below, or on the caller's
-// memory [user_low, user_low + stack_size) when user_low is not 0.  Not in the runtime (may call
-// calloc).  Null: no memory.
+// A fresh or recycled fiber with `stack_size` usable bytes and `guard_size` below, or on the
+// caller's memory [user_low, user_low + stack_size) when user_low is not 0.  Not in the runtime
+// (may call calloc).  Null: no memory.
 Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low);
 // Makes it runnable; on a fiber or a foreign thread.
 void fiber_spawn(Fiber* fiber, FiberEntry entry);

@@ -2,8 +2,8 @@
 //
 // A fiber that parks looks into its processor's own queue first and switches straight to what it
 // finds (no trip over the scheduler stack); only when that is empty, or the processor is to look
-// around, the worker's scheduler stack runs find_runnable().  What must happen after a stack is left
-// (publish "parked", requeue) is done by finish_switch() on the stack that was entered.
+// around, the worker's scheduler stack runs find_runnable().  What must happen after a stack is
+// left (publish "parked", requeue) is done by finish_switch() on the stack that was entered.
 #include "scheduler/scheduler.h"
 
 #include "scheduler/base/counters.h"
@@ -115,8 +115,8 @@ void leave_fiber(Fiber* fiber, AfterSwitch after) {
 
 void schedule_loop(Worker* worker) {
     for (;;) {
-        PFIBER_CHECK(worker->scheduler_fiber.depth > 0, "worker %d runs its loop outside the runtime",
-                     worker->id);
+        PFIBER_CHECK(worker->scheduler_fiber.depth > 0,
+                     "worker %d runs its loop outside the runtime", worker->id);
         Fiber* next = nullptr;
         if (worker->locked_fiber != nullptr && !worker->must_end) {
             if (worker->handed != nullptr) {
@@ -227,10 +227,18 @@ void runtime_entry_slow(Fiber* fiber) {
 }
 
 void runtime_leave_slow(Fiber* fiber) {
+    if (fiber->in_call) return;  // looked at when the call is left
     fiber->depth++;
     for (;;) {
         const uint32_t seen = fiber->attention.load(std::memory_order_acquire);
-        if (seen == 0) break;
+        if (seen == 0) {
+            // Whoever kicks us before the depth is down is told to leave it to us.
+            fiber->depth--;
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            if (fiber->attention.load(std::memory_order_acquire) == 0) return;
+            fiber->depth++;
+            continue;
+        }
         if ((seen & (kAttendClaim | kAttendRetaken)) != 0) {
             runtime_entry_slow(fiber);
             continue;
@@ -244,8 +252,6 @@ void runtime_leave_slow(Fiber* fiber) {
             fiber->depth++;
         }
     }
-    std::atomic_signal_fence(std::memory_order_seq_cst);
-    fiber->depth--;
 }
 
 }  // namespace pfiber

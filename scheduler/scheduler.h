@@ -35,12 +35,12 @@ struct Scheduler {
     Platform::Atomic<uint32_t> need_spinning{0};
     int processor_count = 0;
     Processor* processors[kMaxProcessors] = {};
-    Platform::Atomic<Worker*> workers{nullptr};  // every worker ever made, newest first
-    Platform::Atomic<int32_t> worker_count{0};   // alive
+    Platform::Atomic<Worker*> workers{nullptr};        // every worker ever made, newest first
+    Platform::Atomic<int32_t> worker_count{0};         // alive
     Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
     Platform::Atomic<uint32_t> monitor_asleep{0};
     Platform::Atomic<uint32_t> monitor_word{0};
-    Platform::Atomic<uint32_t> requests{0};  // MonitorRequest bits
+    Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
     Lock registry_lock;
@@ -61,14 +61,14 @@ void fiber_pool_after_fork();
 void descriptors_after_fork();
 
 // idle.cc
-void wake_worker();                          // Go: wakep
+void wake_worker();                                      // Go: wakep
 void start_worker(Processor* processor, bool spinning);  // Go: startm
-void stop_worker(Worker* worker);            // Go: stopm
-void hand_off(Processor* processor);         // Go: handoffp
+void stop_worker(Worker* worker);                        // Go: stopm
+void hand_off(Processor* processor);                     // Go: handoffp
 void start_locked_worker(Worker* worker, Fiber* fiber);  // Go: startlockedm
-void stop_locked_worker(Worker* worker);     // Go: stoplockedm
-Processor* take_idle_processor();            // scheduler lock held (Go: pidleget)
-void put_idle_processor(Processor* processor);  // scheduler lock held (Go: pidleput)
+void stop_locked_worker(Worker* worker);                 // Go: stoplockedm
+Processor* take_idle_processor();                        // scheduler lock held (Go: pidleget)
+void put_idle_processor(Processor* processor);           // scheduler lock held (Go: pidleput)
 void acquire_processor(Worker* worker, Processor* processor);
 Processor* release_processor(Worker* worker);
 Worker* create_worker();
@@ -83,9 +83,9 @@ Fiber* global_take(Processor* processor, int limit);  // scheduler lock held
 // timers.cc
 void timer_arm(Fiber* fiber, int64_t deadline_ns);
 void timer_disarm(Fiber* fiber);
-void timer_forget(Fiber* fiber);             // before the fiber's block is reused
+void timer_forget(Fiber* fiber);  // before the fiber's block is reused
 bool run_timers(Processor* processor, int64_t now_ns);
-int64_t earliest_timer_ns();                 // over all processors
+int64_t earliest_timer_ns();  // over all processors
 
 // monitor.cc
 bool monitor_start();

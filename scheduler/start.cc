@@ -6,6 +6,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
+#include "scheduler/cpu_time.h"
 #include "scheduler/host/cpu_count.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/libc.h"
@@ -130,6 +131,9 @@ void runtime_after_fork(Fiber* survivor) {
     survivor->tid = static_cast<uint32_t>(host::raw_getpid());
     survivor->attention.store(0);
     survivor->depth = depth;
+    survivor->cpu_ns = 0;
+    survivor->cpu_start_ns = -1;
+    g_cpu_accounting = false;
     the_main_fiber = survivor;
     new (&g_scheduler) Scheduler;
     fiber_pool_after_fork();

@@ -15,9 +15,9 @@
 namespace pfiber {
 
 struct TimerLink {
-    int64_t key_ns = 0;        // position in the heap
-    uint32_t index = 0;        // 1-based slot; 0: not in a heap
-    int16_t heap_owner = -1;   // processor whose heap holds it
+    int64_t key_ns = 0;       // position in the heap
+    uint32_t index = 0;       // 1-based slot; 0: not in a heap
+    int16_t heap_owner = -1;  // processor whose heap holds it
 };
 
 // `Timer` has a member `TimerLink link`.  Storage is grown by `P::grow` under the lock.
@@ -104,8 +104,8 @@ class TimerHeap {
 
     bool grow() {
         const size_t wanted = capacity_ == 0 ? 512 : capacity_ * 2;
-        auto** slots = static_cast<Timer**>(P::resize(slots_, capacity_ * sizeof(Timer*),
-                                                      wanted * sizeof(Timer*)));
+        auto** slots = static_cast<Timer**>(
+            P::resize(slots_, capacity_ * sizeof(Timer*), wanted * sizeof(Timer*)));
         if (slots == nullptr) return false;
         slots_ = slots;
         capacity_ = wanted;
@@ -113,8 +113,7 @@ class TimerHeap {
     }
 
     void publish() {
-        earliest_.store(size_ == 0 ? INT64_MAX : slots_[0]->link.key_ns,
-                        std::memory_order_release);
+        earliest_.store(size_ == 0 ? INT64_MAX : slots_[0]->link.key_ns, std::memory_order_release);
     }
 
     Timer** slots_ = nullptr;

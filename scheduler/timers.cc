@@ -1,7 +1,7 @@
 // Timed waits: arming, disarming and running the deadlines of a processor (timer_heap.h).
 //
-// A waiter arms its timer after it opened its wait and before it leaves its stack; the claim decides
-// between the deadline and everybody else.  Timers whose wait is over stay in the heap with
+// A waiter arms its timer after it opened its wait and before it leaves its stack; the claim
+// decides between the deadline and everybody else.  Timers whose wait is over stay in the heap with
 // deadline 0 until their key comes up.
 #include <sys/mman.h>
 
@@ -23,9 +23,10 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
     FiberTimer& timer = fiber->timer;
     timer.fiber = fiber;
     if (deadline_ns <= 0) deadline_ns = 1;  // 0 means "no deadline"; the past is due at once
-    timer.sequence.store(fiber->park.open_sequence(), std::memory_order_relaxed);
+    timer.sequence.store(fiber->park.open_sequence(), std::memory_order_release);
     timer.deadline_ns.store(deadline_ns, std::memory_order_release);
-    // Only this fiber inserts it, so the owner can change from a processor to none but not to another.
+    // Only this fiber inserts it, so the owner can change from a processor to none but not to
+    // another.
     const int owner = timer.link.heap_owner;
     if (owner >= 0) {
         Processor* processor = g_scheduler.processors[owner];
@@ -42,9 +43,7 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
         wake({fiber, fiber->park.open_sequence()}, Wake::kTimeout);  // no memory: wait not at all
 }
 
-void timer_disarm(Fiber* fiber) {
-    fiber->timer.deadline_ns.store(0, std::memory_order_release);
-}
+void timer_disarm(Fiber* fiber) { fiber->timer.deadline_ns.store(0, std::memory_order_release); }
 
 void timer_forget(Fiber* fiber) {
     FiberTimer& timer = fiber->timer;
@@ -62,10 +61,11 @@ bool run_timers(Processor* processor, int64_t now_ns) {
         LockGuard guard(processor->timer_lock);
         while (FiberTimer* timer = processor->timers.top()) {
             if (timer->link.key_ns > now_ns) break;
-            // Before the deadline: an old deadline must not meet the sequence of the fiber's next wait.
-            // A new deadline with an old sequence claims nothing, and timer_arm() inserts again.
+            // The sequence first: with a deadline of an earlier wait it would be a later one's.  A
+            // deadline that is newer than the sequence puts itself in again, after this lock.
             const uint32_t sequence = timer->sequence.load(std::memory_order_acquire);
             const int64_t deadline = timer->deadline_ns.load(std::memory_order_acquire);
+            Platform::chaos_point();
             if (deadline > now_ns) {
                 processor->timers.update(timer, deadline);
                 continue;

@@ -10,13 +10,20 @@ namespace {
 
 const char* state_text(FiberState state) {
     switch (state) {
-        case FiberState::kFree: return "free";
-        case FiberState::kNew: return "new";
-        case FiberState::kRunnable: return "runnable";
-        case FiberState::kRunning: return "running";
-        case FiberState::kInCall: return "syscall";
-        case FiberState::kParked: return "parked";
-        case FiberState::kFinished: return "finished";
+        case FiberState::kFree:
+            return "free";
+        case FiberState::kNew:
+            return "new";
+        case FiberState::kRunnable:
+            return "runnable";
+        case FiberState::kRunning:
+            return "running";
+        case FiberState::kInCall:
+            return "syscall";
+        case FiberState::kParked:
+            return "parked";
+        case FiberState::kFinished:
+            return "finished";
     }
     return "unknown";
 }
@@ -52,18 +59,20 @@ void dump_one(Fiber* fiber, void* argument) {
 }  // namespace
 
 void schedtrace_line() {
-    // Only the monitor traces.  No guarded static: those pull in a second unwinder (host/unwind.cc).
+    // Only the monitor traces.  No guarded static: those pull in a second unwinder
+    // (host/unwind.cc).
     static int64_t start_ns = 0;
     if (start_ns == 0) start_ns = Platform::now_ns();
     const Scheduler& scheduler = g_scheduler;
     host::Line line;
-    line.add("SCHED %lldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d "
-             "needspinning=%d idlethreads=%d runqueue=%d [",
-             static_cast<long long>((Platform::now_ns() - start_ns) / 1000000),
-             scheduler.processor_count, scheduler.idle_processor_count.load(),
-             scheduler.worker_count.load() + 1, scheduler.spinning.load(),
-             static_cast<int>(scheduler.need_spinning.load()), scheduler.idle_worker_count.load(),
-             scheduler.global.size.load());
+    line.add(
+        "SCHED %lldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d "
+        "needspinning=%d idlethreads=%d runqueue=%d [",
+        static_cast<long long>((Platform::now_ns() - start_ns) / 1000000),
+        scheduler.processor_count, scheduler.idle_processor_count.load(),
+        scheduler.worker_count.load() + 1, scheduler.spinning.load(),
+        static_cast<int>(scheduler.need_spinning.load()), scheduler.idle_worker_count.load(),
+        scheduler.global.size.load());
     for (int i = 0; i < scheduler.processor_count; i++)
         line.add(" %u", scheduler.processors[i]->queue.size());
     line.add(" ] schedticks=[");

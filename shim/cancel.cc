@@ -67,8 +67,8 @@ int set_cancel_type(Fiber* fiber, int type, int* old) {
                                 ? thread->cancel.fetch_or(kAsynchronous)
                                 : thread->cancel.fetch_and(~kAsynchronous);
     if (old != nullptr)
-        *old = (before & kAsynchronous) != 0 ? PTHREAD_CANCEL_ASYNCHRONOUS
-                                             : PTHREAD_CANCEL_DEFERRED;
+        *old =
+            (before & kAsynchronous) != 0 ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED;
     attend_cancellation(fiber);
     return 0;
 }

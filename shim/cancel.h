@@ -1,8 +1,9 @@
 // Cancellation on fibers: requests, states, points.
 //
-// The request is a bit in the thread's cancel word.  A request wakes a parked victim, kicks one that
-// blocks in a system call, and for asynchronous type one that runs.  Acting on it is pthread_exit
-// with PTHREAD_CANCELED: forced unwinding by libc and libgcc.  Source: POSIX 2.9.5, pthreads(7).
+// The request is a bit in the thread's cancel word.  A request wakes a parked victim, kicks one
+// that blocks in a system call, and for asynchronous type one that runs.  Acting on it is
+// pthread_exit with PTHREAD_CANCELED: forced unwinding by libc and libgcc.  Source: POSIX 2.9.5,
+// pthreads(7).
 #pragma once
 
 #include "scheduler/fiber.h"
@@ -10,11 +11,9 @@
 namespace pfiber::shim {
 
 void cancel_thread_started(Fiber* fiber);
-int thread_cancel(Fiber* victim);                 // 0; any thread, also the victim itself
+int thread_cancel(Fiber* victim);                         // 0; any thread, also the victim itself
 int set_cancel_state(Fiber* fiber, int state, int* old);  // EINVAL
 int set_cancel_type(Fiber* fiber, int type, int* old);    // EINVAL
-// A request is pending and enabled: cancellation_point() would not return.
-bool cancellation_is_due(const Fiber* fiber);
 // The fiber leaves the runtime with kAttendCancel: acts on it only for asynchronous type.
 void attend_cancellation(Fiber* fiber);
 

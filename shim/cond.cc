@@ -102,9 +102,15 @@ int cond_wait(Cond* cond, Mutex* mutex, TimeLimit limit) {
     request.reason = WaitReason::kCond;
     request.deadline_ns = deadline.monotonic_ns();
     WaitResult result;
+    bool is_cancelled = false;
     {
         OptionalSection section;
-        result = wait_on_address(request);
+        is_cancelled = fiber != nullptr && cancellation_is_due(fiber);
+        if (!is_cancelled) result = wait_on_address(request);
+    }
+    if (is_cancelled) {  // with the mutex as it was
+        cancellation_point(fiber);
+        return 0;
     }
     const int locked = mutex_lock_after_wait(mutex);
     if (result.outcome == Wake::kCancel && fiber != nullptr) cancellation_point(fiber);

@@ -1,6 +1,6 @@
-// set*id for the whole process: POSIX gives all threads one set of credentials, the kernel keeps them
-// per kernel thread.  glibc's own broadcast live-locks when it is called on a fiber, so this one asks
-// every kernel thread of the process by the preemption signal to make the call itself.
+// set*id for the whole process: POSIX gives all threads one set of credentials, the kernel keeps
+// them per kernel thread.  glibc's own broadcast live-locks when it is called on a fiber, so this
+// one asks every kernel thread of the process by the preemption signal to make the call itself.
 #pragma once
 
 namespace pfiber::shim {

@@ -32,8 +32,8 @@ void dump_to_launcher(int pid) {
     for (size_t i = 0; i < length; i++) address.sun_path[i + 1] = text[i];
     const long fd = host::raw_syscall(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (host::is_error(fd)) return;
-    const long rc = host::raw_syscall(SYS_connect, fd, &address,
-                                      offsetof(sockaddr_un, sun_path) + 1 + length);
+    const long rc =
+        host::raw_syscall(SYS_connect, fd, &address, offsetof(sockaddr_un, sun_path) + 1 + length);
     if (!host::is_error(rc)) dump_fibers(static_cast<int>(fd), thread_name);
     host::raw_close(static_cast<int>(fd));
 }

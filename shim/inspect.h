@@ -11,8 +11,8 @@ namespace pfiber::shim {
 // after each change of the disposition, with no lock that a handler could need.
 void watch_quit();
 
-// `pfiber dump` queues the preemption signal with a value that carries this tag and its own pid; the
-// fibers are written to its abstract socket.  In a handler.
+// `pfiber dump` queues the preemption signal with a value that carries this tag and its own pid;
+// the fibers are written to its abstract socket.  In a handler.
 constexpr uint64_t kDumpTag = 0x7066696200000000;  // "pfib", the launcher's pid in the low half
 bool is_dump_request(const siginfo_t* info);
 

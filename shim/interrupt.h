@@ -6,14 +6,16 @@
 //     cancellation_point(fiber);                    // entry, outside the runtime
 //     const InterruptMark mark = interrupt_mark(fiber);
 //     for (;;) {
-//         { RuntimeSection section(fiber); … try, or park … }   // handlers run here
+//         { RuntimeSection section(fiber); … try, or park unless cancellation_is_due(fiber) … }
+//                                                   // handlers run here
 //         if (done) break;
 //         cancellation_point(fiber);                // may not return
 //         if (interrupted_since(fiber, mark, restartable)) return -EINTR;
 //     }
 //
-// restartable: the call is one that SA_RESTART resumes (signal(7)); others see EINTR from any handler.
-// Waits that are no cancellation points (mutexes) leave the two middle lines out and wait on.
+// restartable: the call is one that SA_RESTART resumes (signal(7)); others see EINTR from any
+// handler. Waits that are no cancellation points (mutexes) leave the two middle lines out and wait
+// on.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +25,8 @@
 namespace pfiber::shim {
 
 struct InterruptMark {
-    uint32_t handlers = 0;             // program handlers that ran on this fiber
-    uint32_t without_restart = 0;      // those of them installed without SA_RESTART
+    uint32_t handlers = 0;         // program handlers that ran on this fiber
+    uint32_t without_restart = 0;  // those of them installed without SA_RESTART
 };
 
 InterruptMark interrupt_mark(const Fiber* fiber);
@@ -33,5 +35,9 @@ bool interrupted_since(const Fiber* fiber, InterruptMark mark, bool restartable)
 // Acts on a pending cancellation request when cancellation is enabled: unwinds and does not return.
 // Outside the runtime; frames above must be exception-safe (-fexceptions), hold no runtime object.
 void cancellation_point(Fiber* fiber);
+// A request is pending and enabled: cancellation_point() would not return.  Asked in the runtime
+// before each wait: what came between the last point and the entry has left no note, what comes
+// after the entry ends the wait.
+bool cancellation_is_due(const Fiber* fiber);
 
 }  // namespace pfiber::shim

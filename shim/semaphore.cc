@@ -60,13 +60,14 @@ Wake sleep_shared(Fiber* fiber, Semaphore* semaphore, const Deadline& deadline) 
                                     arguments[3], 0, 0);
     } else {
         BlockingRegion region;
+        if (cancellation_is_due(fiber)) return Wake::kCancel;
         result = host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel,
                                                SYS_futex, arguments);
     }
     return result == -EINTR ? Wake::kSignal : Wake::kReady;
 }
 
-Wake sleep_private(Semaphore* semaphore, const Deadline& deadline, bool at_front) {
+Wake sleep_private(Fiber* fiber, Semaphore* semaphore, const Deadline& deadline, bool at_front) {
     WaitRequest request;
     request.address = semaphore->address();
     request.validate = has_no_value;
@@ -74,6 +75,7 @@ Wake sleep_private(Semaphore* semaphore, const Deadline& deadline, bool at_front
     request.reason = WaitReason::kSemaphore;
     request.at_front = at_front;
     OptionalSection section;
+    if (fiber != nullptr && cancellation_is_due(fiber)) return Wake::kCancel;
     return wait_on_address(request).outcome;
 }
 
@@ -98,8 +100,9 @@ int semaphore_wait(Semaphore* semaphore, TimeLimit limit) {
     bool waited = false;
     for (;;) {
         if (take(semaphore, Semaphore::kOneWaiter)) return 0;
-        const Wake outcome = semaphore->shared != 0 ? sleep_shared(fiber, semaphore, deadline)
-                                                    : sleep_private(semaphore, deadline, waited);
+        const Wake outcome = semaphore->shared != 0
+                                 ? sleep_shared(fiber, semaphore, deadline)
+                                 : sleep_private(fiber, semaphore, deadline, waited);
         waited = outcome == Wake::kReady;
         if (waited) continue;
         if (take(semaphore, Semaphore::kOneWaiter)) return 0;

@@ -111,6 +111,12 @@ void run_natively(int signal, siginfo_t* info, void* context) {
     call(action, signal, info, context);
 }
 
+// The one that deliver_pending() sent, not another of its number that came first.
+bool is_raised(const Fiber* fiber, const siginfo_t* info) {
+    constexpr size_t kCompared = 48;  // what the kernel and the program put there
+    return fiber->raised_info != nullptr && memcmp(fiber->raised_info, info, kCompared) == 0;
+}
+
 // Entered with every signal blocked; leaves through sigreturn with the worker's mask.
 PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
@@ -131,6 +137,9 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     }
     const int saved_errno = errno;
     fiber->handler_depth++;  // no preemption in here
+    // While nothing else can be delivered on top of us.
+    const bool directed = is_raised(fiber, info);
+    if (directed) fiber->raised_info = nullptr;
     Worker* worker = fiber->worker;
     host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
     Thread* thread = thread_of(fiber);
@@ -139,7 +148,6 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     if (in_call && !in_runtime) exit_call(fiber);
     const int32_t depth = fiber->depth;
     if (fault) fiber->depth = 0;
-    const bool directed = fiber->raised_signal == signal;
     Fiber* target = nullptr;
     const TimerSignal timer = directed ? TimerSignal::kProcess : timer_target(info, &target);
     const bool prefers_main = !directed && fiber != main_fiber() && main_fiber() != nullptr &&
@@ -147,14 +155,20 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     if (timer == TimerSignal::kFiber) {
         send_to_fiber(target, signal, info);
     } else if (fault || directed ||
-        (timer == TimerSignal::kProcess && !prefers_main && (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
-        fiber->raised_signal = 0;
+               (timer == TimerSignal::kProcess && !prefers_main &&
+                (thread->mask & signal_bit(signal)) == 0 && !thread->is_ending)) {
         run_handler(fiber, signal, info, context);
     } else if (timer != TimerSignal::kDeleted) {
         send_to_process(signal, info);
     }
     if (fault) fiber->depth = depth;
-    if (in_call && !in_runtime) enter_call(fiber);
+    if (in_call && !in_runtime) {
+        enter_call(fiber);
+        // What arrived during the handler has taken back its notes; the call is not to begin anew.
+        if (cancellation_is_due(fiber)) fiber->attention.fetch_or(kAttendCancel);
+        if ((fiber->attention.load() & (kAttendSignal | kAttendCancel)) != 0)
+            host::interrupt_blocking_syscall(context);
+    }
     fiber->handler_depth--;
     check_attention(fiber);  // what was sent to this very fiber above
     errno = saved_errno;
@@ -188,8 +202,8 @@ void install_kernel_action(int signal, const Action& action) {
         return;
     }
     const unsigned long flags =
-        action.flags & static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP |
-                                                  SA_NOCLDWAIT);
+        action.flags &
+        static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT);
     host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
 }
 
@@ -240,12 +254,15 @@ void deliver_pending(Fiber* fiber) {
         // At our own kernel thread, so that the handler gets a real frame; nothing moves the fiber
         // in between.
         fiber->handler_depth++;
-        fiber->raised_signal = signal;
+        // A kick on top of us delivers in the same way, before our own signal or before its entry.
+        const void* interrupted = fiber->raised_info;
+        fiber->raised_info = &info;
         const uint64_t bit = signal_bit(signal);
         uint64_t old = 0;
         host::raw_sigprocmask(SIG_UNBLOCK, &bit, &old);
         host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(), signal,
                           &info);
+        fiber->raised_info = interrupted;
         fiber->handler_depth--;
         host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
     }
@@ -290,9 +307,7 @@ bool is_ignored(int signal) {
             (signal == SIGCHLD || signal == SIGURG || signal == SIGWINCH || signal == SIGCONT));
 }
 
-bool is_default(int signal) {
-    return actions[signal].handler == reinterpret_cast<void*>(SIG_DFL);
-}
+bool is_default(int signal) { return actions[signal].handler == reinterpret_cast<void*>(SIG_DFL); }
 
 void signals_start(Fiber* main) {
     uint64_t mask = 0;

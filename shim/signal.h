@@ -60,7 +60,7 @@ uint64_t pending_for(Fiber* fiber);
 // The monitor's part: distributes what landed in the runtime.
 void dispatch_noted_signals();
 void note_signal(int signal, const siginfo_t* info);  // lock-free; from a handler in the runtime
-void drop_pending(int signal);  // its disposition became "ignore"
+void drop_pending(int signal);                        // its disposition became "ignore"
 
 // ---- dispositions and delivery (signal.cc)
 

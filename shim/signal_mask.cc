@@ -48,7 +48,8 @@ void count(uint64_t mask, int change) {  // mask_lock held
 void renew_other_masks(Worker* own) {
     const uint64_t wanted = generation.load();
     const int64_t until = Platform::now_ns() + 5000000;
-    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr; worker = worker->all_next) {
+    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr;
+         worker = worker->all_next) {
         const int tid = worker->tid.load();
         if (worker == own || tid <= 0 || worker->is_monitor) continue;
         host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));

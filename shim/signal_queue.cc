@@ -54,11 +54,12 @@ PendingSignal* new_entry() {  // queue_lock held
 
 bool is_real_time(int signal) { return signal >= 32; }
 
-// queue_lock held.  EAGAIN when there is no memory for one more.
+// queue_lock held.  EAGAIN when there is no memory for one more, ESRCH when the target has ended.
 int enqueue(Fiber* target, int signal, const siginfo_t* info) {
-    std::atomic<uint64_t>& bits =
-        target == nullptr ? process_pending : thread_of(target)->pending;
-    if (!is_real_time(signal) && (bits.load() & signal_bit(signal)) != 0) return 0;  // one at a time
+    if (target != nullptr && thread_of(target)->takes_no_signals) return ESRCH;
+    std::atomic<uint64_t>& bits = target == nullptr ? process_pending : thread_of(target)->pending;
+    if (!is_real_time(signal) && (bits.load() & signal_bit(signal)) != 0)
+        return 0;  // one at a time
     PendingSignal* entry = new_entry();
     if (entry == nullptr) return EAGAIN;
     entry->next = nullptr;
@@ -83,8 +84,7 @@ void remove(PendingSignal** at) {  // queue_lock held
 void settle_bit(Fiber* target, int signal) {
     for (PendingSignal* entry = pending_first; entry != nullptr; entry = entry->next)
         if (entry->target == target && entry->signal == signal) return;
-    std::atomic<uint64_t>& bits =
-        target == nullptr ? process_pending : thread_of(target)->pending;
+    std::atomic<uint64_t>& bits = target == nullptr ? process_pending : thread_of(target)->pending;
     bits.fetch_and(~signal_bit(signal));
 }
 
@@ -132,7 +132,24 @@ void interrupt_fiber(Fiber* fiber, Wake outcome) {
     kick(fiber);
 }
 
-int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
+namespace {
+
+// Asked again once the signal is queued: a thread that opened its mask meanwhile looked at the
+// queue before or is seen with its new mask here.
+bool wants(Fiber* fiber, int signal) {
+    const Thread* thread = thread_of(fiber);
+    const uint64_t bit = signal_bit(signal);
+    return (static_cast<const volatile uint64_t&>(thread->mask) & bit) == 0 ||
+           (thread->waiting_for.load() & bit) != 0;
+}
+
+void notify(Fiber* fiber) {
+    fiber->attention.fetch_or(kAttendSignal);
+    if (fiber != current_fiber()) interrupt_fiber(fiber, Wake::kSignal);
+}
+
+// As send_to_fiber(); ESRCH when it has ended.
+int send_to_living(Fiber* fiber, int signal, const siginfo_t* info) {
     Thread* thread = thread_of(fiber);
     const uint64_t bit = signal_bit(signal);
     const bool waits = (thread->waiting_for.load() & bit) != 0;
@@ -152,11 +169,15 @@ int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
         LockGuard guard(queue_lock);
         rc = enqueue(fiber, signal, info);
     }
-    if (rc == 0 && (!blocked || waits)) {
-        fiber->attention.fetch_or(kAttendSignal);
-        if (fiber != current_fiber()) interrupt_fiber(fiber, Wake::kSignal);
-    }
+    if (rc == 0 && wants(fiber, signal)) notify(fiber);
     return rc;
+}
+
+}  // namespace
+
+int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
+    const int rc = send_to_living(fiber, signal, info);
+    return rc == ESRCH ? 0 : rc;  // as pthread_kill of a thread that waits to be joined
 }
 
 void send_to_process(int signal, const siginfo_t* info) {
@@ -167,12 +188,17 @@ void send_to_process(int signal, const siginfo_t* info) {
     Fiber* self = current_fiber();
     if (choice.fiber == nullptr && self != nullptr && !self->is_scheduler) consider(self, &choice);
     if (choice.fiber == nullptr) for_each_fiber(consider, &choice);
-    if (choice.fiber != nullptr) {
-        send_to_fiber(choice.fiber, signal, info);
-        return;
+    while (choice.fiber != nullptr) {
+        if (send_to_living(choice.fiber, signal, info) != ESRCH) return;
+        choice.fiber = nullptr;
+        for_each_fiber(consider, &choice);
     }
-    LockGuard guard(queue_lock);
-    enqueue(nullptr, signal, info);
+    {
+        LockGuard guard(queue_lock);
+        enqueue(nullptr, signal, info);
+    }
+    for_each_fiber(consider, &choice);
+    if (choice.fiber != nullptr) notify(choice.fiber);
 }
 
 bool take_pending(Fiber* fiber, uint64_t set, siginfo_t* info) {
@@ -203,6 +229,8 @@ void drop_pending(int signal) {
 void queue_thread_ending(Fiber* fiber) {
     OptionalSection section;
     LockGuard guard(queue_lock);
+    // What comes later would wait for the next thread on this block.
+    thread_of(fiber)->takes_no_signals = true;
     if (thread_of(fiber)->pending.load() == 0) return;
     for (PendingSignal** at = &pending_first; *at != nullptr;) {
         if ((*at)->target == fiber)

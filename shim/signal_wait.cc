@@ -29,14 +29,20 @@ int wait_for_signal(Fiber* fiber, uint64_t set, siginfo_t* info, int64_t deadlin
             const int64_t rest = deadline_ns - Platform::now_ns();
             if (rest > 0) left = {rest / 1000000000, rest % 1000000000};
         }
-        const long arguments[6] = {reinterpret_cast<long>(&set), reinterpret_cast<long>(info),
-                                   deadline_ns == kNever ? 0 : reinterpret_cast<long>(&left), 8, 0,
+        const long arguments[6] = {reinterpret_cast<long>(&set),
+                                   reinterpret_cast<long>(info),
+                                   deadline_ns == kNever ? 0 : reinterpret_cast<long>(&left),
+                                   8,
+                                   0,
                                    0};
         enter_blocking_call(fiber);
         // The kernel gives a signal to the waiter only while the waiter blocks it.
         const uint64_t old = install_exact_mask((thread->mask | set) & ~signal_bit(SIGURG));
-        const long rc = host::pfiber_blocking_syscall(
-            &fiber->attention, kAttendSignal | kAttendCancel, SYS_rt_sigtimedwait, arguments);
+        const long rc =
+            cancellation_is_due(fiber)
+                ? -EINTR
+                : host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel,
+                                                SYS_rt_sigtimedwait, arguments);
         install_exact_mask(old);
         thread->waiting_for.store(0);
         exit_call(fiber);
@@ -67,6 +73,8 @@ int suspend_with_mask(Fiber* fiber, uint64_t mask) {
     set_thread_mask(fiber, mask);
     while (!interrupted_since(fiber, mark, false) && !cancellation_is_due(fiber)) {
         RuntimeSection section(fiber);
+        // A handler may have run since the look above; from here on they wait for the wait.
+        if (interrupted_since(fiber, mark, false) || cancellation_is_due(fiber)) break;
         fiber->park.arm();
         park(fiber, WaitReason::kPause);
     }

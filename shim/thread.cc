@@ -98,9 +98,9 @@ void thread_entry(Fiber* fiber) {
         Thread* thread = thread_of(fiber);
         cancel_thread_started(fiber);
         if (thread->is_c11) {
-            auto start =
-                reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
-            thread->result = reinterpret_cast<void*>(static_cast<intptr_t>(start(thread->argument)));
+            auto start = reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
+            thread->result =
+                reinterpret_cast<void*>(static_cast<intptr_t>(start(thread->argument)));
         } else {
             thread->result = thread->start(thread->argument);
         }
@@ -141,8 +141,7 @@ int take_result(Fiber* fiber, void** result) {
 }  // namespace
 
 void threads_start(Fiber* main) {
-    call_tls_destructors =
-        reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "__call_tls_dtors"));
+    call_tls_destructors = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "__call_tls_dtors"));
     key_table = static_cast<KeyInfo*>(dlsym(RTLD_DEFAULT, "__pthread_keys"));
     runtime_callbacks.finished = thread_finished;
     auto* thread = new (main->client) Thread;
@@ -162,9 +161,10 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
     Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
     if (fiber == nullptr) {
-        host::warn_once(reported_no_stack, "no memory for a thread's stack of %zu KiB (%s); "
-                        "pthread_create answers EAGAIN", wanted.stack_size / 1024,
-                        host::stack_last_limit());
+        host::warn_once(reported_no_stack,
+                        "no memory for a thread's stack of %zu KiB (%s); "
+                        "pthread_create answers EAGAIN",
+                        wanted.stack_size / 1024, host::stack_last_limit());
         return EAGAIN;
     }
     auto* thread = new (fiber->client) Thread;
@@ -174,7 +174,11 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     thread->life.store(wanted.is_detached ? kDetached : 0);
     thread->stack_address = fiber->stack_low;
     thread->stack_size = wanted.stack_size;
-    if (wanted.stack_address == 0) thread->stack_address = fiber->stack_top - wanted.stack_size;
+    // Page-aligned, since language runtimes lay guard pages of their own at the low end; the high end
+    // then reaches into the thread block, as native ones do.
+    constexpr uintptr_t kPage = 4096;
+    if (wanted.stack_address == 0)
+        thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);
     thread->guard_size = wanted.guard_size;
     Fiber* self = current_fiber();
     if (self != nullptr) memcpy(thread->name, thread_of(self)->name, sizeof thread->name);
@@ -198,8 +202,9 @@ int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancel
         {
             OptionalSection section;
             COUNT(parks_join);
-            wait = wait_on_address(&thread->life, not_finished, nullptr, nullptr, deadline_ns,
-                                   WaitReason::kJoin);
+            if (self == nullptr || !is_cancellation_point || !cancellation_is_due(self))
+                wait = wait_on_address(&thread->life, not_finished, nullptr, nullptr, deadline_ns,
+                                       WaitReason::kJoin);
         }
         if (wait.validated && wait.outcome == Wake::kTimeout &&
             (thread->life.load() & kFinished) == 0) {

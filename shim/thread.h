@@ -3,9 +3,9 @@
 // The record stands in Fiber::client, so it lives as long as the fiber's block: until the thread is
 // joined, or ends detached.  pthread_t is the fiber's thread pointer, as glibc's is.
 //
-// Life word (invariant S1): a thread's block is recycled exactly once, by whoever sees "finished" and
-// "nobody else will" in one atomic operation: the joiner, pthread_detach after the end, or the end of
-// a detached thread.
+// Life word (invariant S1): a thread's block is recycled exactly once, by whoever sees "finished"
+// and "nobody else will" in one atomic operation: the joiner, pthread_detach after the end, or the
+// end of a detached thread.
 #pragma once
 
 #include <pthread.h>
@@ -26,8 +26,8 @@ struct Thread {
     void* argument = nullptr;
     void* result = nullptr;
     Platform::Atomic<uint32_t> life{0};
-    bool is_c11 = false;        // start returns int
-    bool is_ending = false;     // destructors and clean-up run: no cancellation any more
+    bool is_c11 = false;     // start returns int
+    bool is_ending = false;  // destructors and clean-up run: no cancellation any more
     char name[16] = {};
 
     // ---- attributes, as pthread_getattr_np tells them
@@ -44,6 +44,7 @@ struct Thread {
     Platform::Atomic<uint64_t> waiting_for{0};  // its sigwait set
     uint64_t suspend_restore = 0;               // mask to restore after sigsuspend-like calls
     bool has_suspend_restore = false;
+    bool takes_no_signals = false;              // it has ended; written under the queue's lock
     InterruptMark interrupts;
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");

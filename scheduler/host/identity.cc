@@ -155,7 +155,8 @@ int read_loader_counts(dl_phdr_info* info, size_t, void* counts) {
 }
 
 // dlopen cannot be hooked (it looks at its caller's search path), so each recycling asks the loader
-// whether anything was loaded since.  The caller holds modules_lock: a later refresh rewrites the list.
+// whether anything was loaded since.  The caller holds modules_lock: a later refresh rewrites the
+// list.
 void refresh_modules() {
     unsigned long long counts[2] = {0, 0};
     real.dl_iterate_phdr(read_loader_counts, counts);
@@ -185,11 +186,11 @@ void publish_in_user_list(uintptr_t tp) {
 // Guards and self pointers; every mangled pointer and canary of the process depends on them.
 void copy_header(uintptr_t tp) {
     const uintptr_t own = thread_pointer();
-    field<uintptr_t>(tp, 0x00) = tp;                             // tcb
-    field<uintptr_t>(tp, 0x10) = tp;                             // self
-    field<int>(tp, 0x18) = 1;                                    // multiple_threads
-    field<uintptr_t>(tp, 0x28) = field<uintptr_t>(own, 0x28);    // stack_guard
-    field<uintptr_t>(tp, 0x30) = field<uintptr_t>(own, 0x30);    // pointer_guard
+    field<uintptr_t>(tp, 0x00) = tp;                           // tcb
+    field<uintptr_t>(tp, 0x10) = tp;                           // self
+    field<int>(tp, 0x18) = 1;                                  // multiple_threads
+    field<uintptr_t>(tp, 0x28) = field<uintptr_t>(own, 0x28);  // stack_guard
+    field<uintptr_t>(tp, 0x30) = field<uintptr_t>(own, 0x30);  // pointer_guard
 }
 
 void set_thread_fields(uintptr_t tp) {
@@ -353,9 +354,7 @@ void identity_disable_rseq() {
     if (rc == 0) cpu_id = -2;  // glibc registers new threads only where the creator's is >= 0
 }
 
-void set_tid_field(uintptr_t tp, uint32_t tid) {
-    field<uint32_t>(tp, identity_layout.tid) = tid;
-}
+void set_tid_field(uintptr_t tp, uint32_t tid) { field<uint32_t>(tp, identity_layout.tid) = tid; }
 
 void identity_after_fork() {
     modules_lock.clear();

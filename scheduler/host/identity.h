@@ -1,6 +1,6 @@
-// A fiber's identity: a complete glibc thread block (static TLS, struct pthread, DTV) that no kernel
-// thread owns.  %fs moves with the fiber, so errno, __thread, malloc's cache, stdio lock owners, C++
-// exception state and pthread_self() are right by construction.
+// A fiber's identity: a complete glibc thread block (static TLS, struct pthread, DTV) that no
+// kernel thread owns.  %fs moves with the fiber, so errno, __thread, malloc's cache, stdio lock
+// owners, C++ exception state and pthread_self() are right by construction.
 //
 // No offset is hard-coded: glibc publishes some in its _thread_db_* symbols, one real probe thread
 // yields the rest and the byte image that new blocks start from.  Published, probed and template
@@ -18,8 +18,8 @@
 namespace pfiber::host {
 
 struct IdentityLayout {
-    size_t pthread_size = 0;      // bytes at and above the thread pointer
-    size_t static_tls_size = 0;   // bytes below it
+    size_t pthread_size = 0;     // bytes at and above the thread pointer
+    size_t static_tls_size = 0;  // bytes below it
     size_t alignment = 64;
     size_t tid = 0, list = 0, cancelhandling = 0, specific = 0, specific_first_block = 0;
     size_t robust_head = 0, stack_block = 0, user_stack = 0, resolver = 0, rseq = 0;
@@ -32,8 +32,8 @@ extern IdentityLayout identity_layout;
 // constant string) when this libc's layout is not understood.
 bool identity_probe(const char** reason);
 
-// Builds a block around thread pointer `tp` in zeroed memory.  Calls the program's calloc: only with
-// no runtime lock held and outside the runtime.  False: no memory.
+// Builds a block around thread pointer `tp` in zeroed memory.  Calls the program's calloc: only
+// with no runtime lock held and outside the runtime.  False: no memory.
 bool identity_create(uintptr_t tp);
 
 // Makes a used block fresh again: TLS images of every module but libc's own (its warm malloc cache

@@ -42,9 +42,8 @@ void kernel_thread_memory_destroy(KernelThreadMemory* memory) {
 int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), void* argument,
                         std::atomic<int>* tid, bool shares_descriptors) {
     const unsigned long flags = CLONE_VM | CLONE_FS | (shares_descriptors ? CLONE_FILES : 0) |
-                                CLONE_SIGHAND | CLONE_THREAD |
-                                CLONE_SYSVSEM | CLONE_SETTLS | CLONE_PARENT_SETTID |
-                                CLONE_CHILD_CLEARTID;
+                                CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM | CLONE_SETTLS |
+                                CLONE_PARENT_SETTID | CLONE_CHILD_CLEARTID;
     // The child inherits a full mask and keeps it until its loop installs the process's.
     const uint64_t all = ~uint64_t{0};
     uint64_t old = 0;

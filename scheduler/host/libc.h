@@ -1,6 +1,6 @@
-// The handful of libc's own functions that the runtime itself needs, looked up once before the first
-// fiber.  The exported names belong to hooks of ours, so nothing below interpose/ may call them by
-// name.  Filled by resolve_libc() on the main thread; read anywhere afterwards.
+// The handful of libc's own functions that the runtime itself needs, looked up once before the
+// first fiber.  The exported names belong to hooks of ours, so nothing below interpose/ may call
+// them by name.  Filled by resolve_libc() on the main thread; read anywhere afterwards.
 #pragma once
 
 #include <link.h>

@@ -48,8 +48,7 @@ inline void set_saved_mask(void* context, uint64_t mask) {
     *reinterpret_cast<uint64_t*>(&static_cast<ucontext_t*>(context)->uc_sigmask) = mask;
 }
 inline uint64_t saved_mask(const void* context) {
-    return *reinterpret_cast<const uint64_t*>(
-        &static_cast<const ucontext_t*>(context)->uc_sigmask);
+    return *reinterpret_cast<const uint64_t*>(&static_cast<const ucontext_t*>(context)->uc_sigmask);
 }
 
 void install_alternate_stack(uintptr_t low, size_t size, int flags);
@@ -58,8 +57,8 @@ void install_alternate_stack(uintptr_t low, size_t size, int flags);
 // *attention & mask is not zero up to the very instruction.  `arguments` are six.
 extern "C" long pfiber_blocking_syscall(const void* attention, uint32_t mask, long number,
                                         const long* arguments);
-// In a handler: when it interrupted the stub before the kernel took the call (or is about to restart
-// it), makes the stub return -EINTR.
+// In a handler: when it interrupted the stub before the kernel took the call (or is about to
+// restart it), makes the stub return -EINTR.
 void interrupt_blocking_syscall(void* context);
 
 }  // namespace pfiber::host

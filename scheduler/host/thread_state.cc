@@ -15,7 +15,7 @@ namespace pfiber::host {
 
 namespace {
 
-constexpr size_t kStackBytes = 16 * 1024;
+constexpr size_t kStackBytes = 32 * 1024;
 constexpr uint32_t kIdle = 0, kAsked = 1, kYes = 2, kNo = 3;
 
 KernelThreadMemory memory;
@@ -34,13 +34,16 @@ bool read_state(int tid) {
     char line[256];
     const long size = raw_read(static_cast<int>(fd), line, sizeof line);
     raw_close(static_cast<int>(fd));
-    for (long i = size - 1; i > 1; i--)  // the name in parentheses may hold anything: from the right
+    for (long i = size - 1; i > 1;
+         i--)  // the name in parentheses may hold anything: from the right
         if (line[i - 1] == ')' && line[i] == ' ' && i + 1 < size)
             return line[i + 1] == 'S' || line[i + 1] == 'D';
     return false;
 }
 
-[[noreturn]] void helper_main(void*) {
+[[noreturn]] void helper_main(void* open_signal) {
+    const uint64_t blocked = ~(uint64_t{1} << (reinterpret_cast<intptr_t>(open_signal) - 1));
+    raw_sigprocmask(SIG_SETMASK, &blocked, nullptr);
     // The copy of the table would keep the program's files open.
     raw_syscall(SYS_close_range, 0u, ~0u, 0);
     for (;;) {
@@ -53,10 +56,13 @@ bool read_state(int tid) {
 
 }  // namespace
 
-bool is_asleep_in_kernel(int tid) {
+bool is_asleep_in_kernel(int tid, int open_signal) {
     if (!is_running) {
-        if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes)) return false;
-        if (kernel_thread_start(memory, helper_main, nullptr, &helper_tid, false) != 0) return false;
+        if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes))
+            return false;
+        if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
+                                &helper_tid, false) != 0)
+            return false;
         is_running = true;
     }
     asked_tid.store(tid);

@@ -7,9 +7,10 @@
 
 namespace pfiber::host {
 
-// Kernel thread `tid` is in state S or D.  False when that cannot be told.  One caller at a time, the
-// monitor; takes some ten microseconds.
-bool is_asleep_in_kernel(int tid);
+// Kernel thread `tid` is in state S or D.  False when that cannot be told.  One caller at a time,
+// the monitor; takes some ten microseconds.  `open_signal` is the one that the helper does not
+// block: a change of credentials asks every kernel thread by it.
+bool is_asleep_in_kernel(int tid, int open_signal);
 
 void thread_state_after_fork();
 

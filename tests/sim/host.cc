@@ -108,7 +108,7 @@ int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), 
 }
 
 // A question to another thread takes its time; the answer may be old when it comes.
-bool is_asleep_in_kernel(int tid) {
+bool is_asleep_in_kernel(int tid, int) {
     sim::step(3000);
     const KernelThread* thread = g_machine.find(tid);
     const bool sleeps = thread != nullptr && thread->run == sim::Run::kBlocked &&

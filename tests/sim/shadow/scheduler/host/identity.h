@@ -1,5 +1,5 @@
-// Simulator's stand-in for scheduler/host/identity.h: an identity is one word, the value of t_current
-// on whoever has this thread pointer.
+// Simulator's stand-in for scheduler/host/identity.h: an identity is one word, the value of
+// t_current on whoever has this thread pointer.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// Simulator's stand-in for scheduler/host/libc.h: a random share of the moments counts as "in libc".
+// Simulator's stand-in for scheduler/host/libc.h: a random share of the moments counts as "in
+// libc".
 #pragma once
 
 namespace pfiber::host {

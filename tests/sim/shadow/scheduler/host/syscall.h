@@ -1,6 +1,6 @@
-// Simulator's stand-in for scheduler/host/syscall.h: every kernel call goes to the simulated kernel.
-// The names stand in an inline namespace of their own, so that files compiled against the real
-// header can be linked into the same program.
+// Simulator's stand-in for scheduler/host/syscall.h: every kernel call goes to the simulated
+// kernel. The names stand in an inline namespace of their own, so that files compiled against the
+// real header can be linked into the same program.
 #pragma once
 
 #include <linux/futex.h>
@@ -30,9 +30,7 @@ inline long raw_syscall(long number, A... arguments) {
     long list[6] = {syscall_argument(arguments)...};
     return sim::simulated_syscall(number, list[0], list[1], list[2], list[3], list[4], list[5]);
 }
-inline long raw_syscall(long number) {
-    return sim::simulated_syscall(number, 0, 0, 0, 0, 0, 0);
-}
+inline long raw_syscall(long number) { return sim::simulated_syscall(number, 0, 0, 0, 0, 0, 0); }
 
 inline long raw_futex_wait(const volatile uint32_t* word, uint32_t expected,
                            const struct timespec* relative, bool = true) {
