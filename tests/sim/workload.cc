@@ -226,7 +226,7 @@ void unseen_call(int64_t ns) {
     Fiber* fiber = self();
     kernel_sleep(ns);
     RuntimeSection section(fiber);
-    for (int i = 0; i < 8; i++) Platform::chaos_point();
+    for (int i = 0; i < 400; i++) Platform::chaos_point();
 }
 
 void let_others() {
