@@ -98,12 +98,16 @@ long set_signal(int signal, void (*handler)(int), int flags, struct sigaction* o
 int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     Fiber* fiber = current_fiber();
     if (timeout != nullptr && !interpose::is_valid(timeout)) return -EINVAL;
-    if (fiber == nullptr)
-        return static_cast<int>(host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
-    cancellation_point(fiber);
-    int64_t deadline = kNever;
-    if (timeout != nullptr) deadline = interpose::deadline_after(interpose::nanoseconds(timeout));
-    const int signal = wait_for_signal(fiber, mask_of(set), info, deadline);
+    int signal;
+    if (fiber == nullptr) {
+        signal = static_cast<int>(host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
+    } else {
+        cancellation_point(fiber);
+        int64_t deadline = kNever;
+        if (timeout != nullptr)
+            deadline = interpose::deadline_after(interpose::nanoseconds(timeout));
+        signal = wait_for_signal(fiber, mask_of(set), info, deadline);
+    }
     // As glibc shows it: a waiter cannot tell tgkill from kill.
     if (signal > 0 && info != nullptr && info->si_code == SI_TKILL) info->si_code = SI_USER;
     return signal;

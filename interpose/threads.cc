@@ -96,9 +96,14 @@ int pf_thrd_detach(thrd_t thread) {
     return thread_detach(fiber) == 0 ? thrd_success : thrd_error;
 }
 
-void pf_pthread_exit(void* result) { thread_exit(result); }
+void pf_pthread_exit(void* result) {
+    // The only thread of a process that has no fibers: its destructors run as a fiber's.
+    ensure_started();
+    thread_exit(result);
+}
 
 void pf_thrd_exit(int result) {
+    ensure_started();
     thread_exit(reinterpret_cast<void*>(static_cast<intptr_t>(result)));
 }
 

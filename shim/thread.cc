@@ -90,6 +90,14 @@ void run_key_destructors(Fiber* fiber) {
     fiber_finish(fiber);
 }
 
+// The start routine returned in a fork's child that never made a thread: nobody else is left, and
+// there is no runtime to finish in.
+[[noreturn]] void end_only_thread(Fiber* fiber) {
+    if (call_tls_destructors != nullptr) call_tls_destructors();
+    run_key_destructors(fiber);
+    exit(0);
+}
+
 void thread_entry(Fiber* fiber) {
     signals_thread_started(fiber);
     __pthread_unwind_buf_t frame;
@@ -105,6 +113,7 @@ void thread_entry(Fiber* fiber) {
             thread->result = thread->start(thread->argument);
         }
     }
+    if (current_fiber() == nullptr) end_only_thread(fiber);
     end_thread();
 }
 
@@ -242,7 +251,11 @@ bool thread_is_detached(const Thread* thread) { return (thread->life.load() & kD
 
 void thread_exit(void* result) {
     if (Fiber* fiber = current_fiber()) thread_of(fiber)->result = result;
-    host::real.pthread_exit(result);
+    // A process that runs on kernel threads has looked nothing up.
+    auto libc_exit = host::real.pthread_exit;
+    if (libc_exit == nullptr)
+        libc_exit = reinterpret_cast<void (*)(void*)>(host::libc_symbol("pthread_exit"));
+    libc_exit(result);
     __builtin_unreachable();
 }
 
