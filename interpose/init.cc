@@ -42,8 +42,8 @@ void read_options() {
     if (!options().children) unsetenv("LD_PRELOAD");
 }
 
-// Where libc is not redirected its fork does not pass through our _Fork.  Ours are the first handlers
-// that were registered: the child's runs before the program's, the parent's as well.
+// Where libc is not redirected its fork does not pass through our _Fork.  Ours are the first
+// handlers that were registered: the child's runs before the program's, the parent's as well.
 void after_fork_in_parent() {
     if (current_fiber() != nullptr && !libc_is_redirected()) descriptors_all_shared();
 }

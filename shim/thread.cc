@@ -183,8 +183,8 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     thread->life.store(wanted.is_detached ? kDetached : 0);
     thread->stack_address = fiber->stack_low;
     thread->stack_size = wanted.stack_size;
-    // Page-aligned, since language runtimes lay guard pages of their own at the low end; the high end
-    // then reaches into the thread block, as native ones do.
+    // Page-aligned, since language runtimes lay guard pages of their own at the low end; the high
+    // end then reaches into the thread block, as native ones do.
     constexpr uintptr_t kPage = 4096;
     if (wanted.stack_address == 0)
         thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);

@@ -44,7 +44,7 @@ struct Thread {
     Platform::Atomic<uint64_t> waiting_for{0};  // its sigwait set
     uint64_t suspend_restore = 0;               // mask to restore after sigsuspend-like calls
     bool has_suspend_restore = false;
-    bool takes_no_signals = false;              // it has ended; written under the queue's lock
+    bool takes_no_signals = false;  // it has ended; written under the queue's lock
     InterruptMark interrupts;
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
