@@ -33,7 +33,7 @@ namespace pfiber::shim {
 
 namespace {
 
-constexpr uint32_t kDetached = 1, kFinished = 2, kJoining = 4;
+constexpr uint32_t kDetached = 1, kFinished = 2, kJoining = 4, kReaped = 8;
 
 std::atomic<int> threads_left{1};  // the last one to end calls exit(0)
 std::atomic<bool> reported_no_stack{false};
@@ -143,6 +143,8 @@ void give_up_join(Fiber* fiber) {
 
 int take_result(Fiber* fiber, void** result) {
     if (result != nullptr) *result = thread_of(fiber)->result;
+    // Until the stack is used again, its handle is known for a joined thread's, as libc's are.
+    thread_of(fiber)->life.fetch_or(kReaped);
     if (fiber != main_fiber()) fiber_recycle(fiber);
     return 0;
 }
@@ -204,6 +206,7 @@ int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancel
     Thread* thread = thread_of(fiber);
     uint32_t life = thread->life.load();
     do {
+        if ((life & kReaped) != 0) return ESRCH;
         if ((life & (kDetached | kJoining)) != 0) return EINVAL;
     } while (!thread->life.compare_exchange_weak(life, life | kJoining));
     while ((thread->life.load() & kFinished) == 0) {
@@ -231,6 +234,7 @@ int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancel
 int thread_try_join(Fiber* fiber, void** result) {
     Thread* thread = thread_of(fiber);
     uint32_t life = thread->life.load();
+    if ((life & kReaped) != 0) return ESRCH;
     if ((life & (kDetached | kJoining)) != 0) return EINVAL;
     if ((life & kFinished) == 0) return EBUSY;
     if (!thread->life.compare_exchange_strong(life, life | kJoining)) return EINVAL;
@@ -241,6 +245,7 @@ int thread_detach(Fiber* fiber) {
     Thread* thread = thread_of(fiber);
     uint32_t life = thread->life.load();
     do {
+        if ((life & kReaped) != 0) return ESRCH;
         if ((life & kDetached) != 0) return EINVAL;
     } while (!thread->life.compare_exchange_weak(life, life | kDetached));
     if ((life & (kFinished | kJoining)) == kFinished && fiber != main_fiber()) fiber_recycle(fiber);
