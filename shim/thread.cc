@@ -4,9 +4,11 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <new>
 
@@ -98,7 +100,18 @@ void run_key_destructors(Fiber* fiber) {
     exit(0);
 }
 
+// The kernel schedules workers: a thread with a policy of its own is bound to one that has it.
+void apply_policy(Fiber* fiber) {
+    const Thread* thread = thread_of(fiber);
+    if (thread->policy == SCHED_OTHER) return;
+    lock_to_worker(fiber);
+    sched_param parameters{};
+    parameters.sched_priority = thread->priority;
+    host::raw_syscall(SYS_sched_setscheduler, 0, thread->policy, &parameters);
+}
+
 void thread_entry(Fiber* fiber) {
+    apply_policy(fiber);
     signals_thread_started(fiber);
     __pthread_unwind_buf_t frame;
     if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
@@ -115,6 +128,16 @@ void thread_entry(Fiber* fiber) {
     }
     if (current_fiber() == nullptr) end_only_thread(fiber);
     end_thread();
+}
+
+// What sched_setscheduler would say: real-time policies need the right to them.
+bool may_set_policy(int policy) {
+    if (policy != SCHED_FIFO && policy != SCHED_RR) return true;
+    struct {
+        uint64_t current, most;
+    } limit{};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_RTPRIO, nullptr, &limit);
+    return limit.current > 0 || host::raw_syscall(SYS_geteuid) == 0;
 }
 
 // On the stack that runs next, in the runtime.  Nothing of the fiber is touched after the flag: a
@@ -170,6 +193,8 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
                   void* argument, bool is_c11) {
     ThreadAttributes wanted;
     if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
+    if (wanted.has_policy && wanted.policy != SCHED_OTHER && !may_set_policy(wanted.policy))
+        return EPERM;
     Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
     if (fiber == nullptr) {
         host::warn_once(reported_no_stack,
@@ -192,6 +217,13 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
         thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);
     thread->guard_size = wanted.guard_size;
     Fiber* self = current_fiber();
+    if (wanted.has_policy) {
+        thread->policy = wanted.policy;
+        thread->priority = wanted.priority;
+    } else if (self != nullptr) {
+        thread->policy = thread_of(self)->policy;
+        thread->priority = thread_of(self)->priority;
+    }
     if (self != nullptr) memcpy(thread->name, thread_of(self)->name, sizeof thread->name);
     signals_inherit(thread, self, wanted.has_mask ? &wanted.mask : nullptr);
     threads_left.fetch_add(1);

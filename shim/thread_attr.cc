@@ -26,6 +26,7 @@ struct AttributeOverlay {
 };
 static_assert(sizeof(AttributeOverlay) <= sizeof(pthread_attr_t), "glibc's attribute is larger");
 constexpr int kFlagDetached = 1;
+constexpr int kFlagExplicitScheduling = 2;
 constexpr int kFlagStackAddress = 8;
 
 }  // namespace
@@ -42,6 +43,9 @@ int read_attributes(const pthread_attr_t* attributes, ThreadAttributes* out) {
     memcpy(&overlay, source, sizeof overlay);
     out->is_detached = (overlay.flags & kFlagDetached) != 0;
     out->guard_size = overlay.guard_size;
+    out->has_policy = (overlay.flags & kFlagExplicitScheduling) != 0;
+    out->policy = overlay.policy;
+    out->priority = overlay.priority;
     out->stack_size = overlay.stack_size;
     // An attribute that names no size has 0 inside; the getter tells the default for it.
     if (is_default || overlay.stack_size == 0) out->stack_size = default_size;

@@ -16,6 +16,8 @@ struct ThreadAttributes {
     uintptr_t stack_address = 0;  // lowest address of the caller's stack, 0: ours
     bool is_detached = false;
     bool has_mask = false;
+    bool has_policy = false;  // PTHREAD_EXPLICIT_SCHED: the two below, else the creator's
+    int policy = 0, priority = 0;
     uint64_t mask = 0;
 };
 
