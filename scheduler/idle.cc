@@ -80,6 +80,12 @@ bool await_post(Worker* worker, int64_t deadline_ns) {
     return true;
 }
 
+bool runs_locked_fiber() {
+    const Fiber* self = current_fiber();
+    return self != nullptr && self->worker != nullptr &&
+           (self->worker->locked_fiber != nullptr || self->worker->must_end);
+}
+
 // A dead worker whose kernel thread has left its stack, or new memory.
 Worker* worker_memory() {
     for (Worker* worker = g_scheduler.workers.load(); worker != nullptr;
@@ -145,7 +151,11 @@ void start_worker(Processor* processor, bool spinning) {
         post(worker);
         return;
     }
-    worker = create_worker();
+    // A new kernel thread inherits its creator's state: never clone from a worker whose fiber may
+    // have changed it (Go's template thread).  The monitor, which never runs a fiber, does it
+    // instead.
+    const bool is_tainted = runs_locked_fiber();
+    worker = is_tainted ? nullptr : create_worker();
     long rc = -ENOMEM;
     if (worker != nullptr) {
         worker->is_spinning = spinning;
@@ -158,11 +168,12 @@ void start_worker(Processor* processor, bool spinning) {
         return;
     }
     // The kernel has no thread for us: what the processor holds goes where others find it.
-    host::warn_once(
-        reported_thread_limit,
-        "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers wait "
-        "for the workers that run",
-        -rc);
+    if (!is_tainted)
+        host::warn_once(
+            reported_thread_limit,
+            "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers wait "
+            "for the workers that run",
+            -rc);
     if (worker != nullptr) {
         worker->next_processor = nullptr;
         worker->tid.store(0);
