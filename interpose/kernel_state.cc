@@ -1,6 +1,6 @@
 // Calls that change what the kernel keeps per kernel thread: namespaces, capabilities, personality,
-// file-system ids.  The fiber is bound to its worker first, for good; the worker ends with it, so that
-// the changed state reaches no other fiber (Go: LockOSThread and its taint).
+// file-system ids.  The fiber is bound to its worker first, for good; the worker ends with it, so
+// that the changed state reaches no other fiber (Go: LockOSThread and its taint).
 #include <errno.h>
 #include <sched.h>
 #include <sys/fsuid.h>
