@@ -1,5 +1,6 @@
-// A number is overwritten by dup2 while a thread waits on it, and the thread is sent a signal at once, as
-// OpenJDK closes sockets: the one wait ends with EINTR.  What came before the wait is tried again.
+// A number is overwritten by dup2 while a thread waits on it, and the thread is sent a signal at
+// once, as OpenJDK closes sockets: the one wait ends with EINTR.  What came before the wait is
+// tried again.
 #include "../../support/twin.h"
 
 static int listener;
@@ -41,7 +42,6 @@ static bool round_of(void* (*call)(void*), bool is_listening) {
     int marker[2], other[2];
     unix_pair(marker);
     unix_pair(other);
-    close(marker[1]);
     if (is_listening) {
         listener = socket(AF_INET, SOCK_STREAM, 0);
         CHECK(listen(listener, 5) == 0);
@@ -54,12 +54,12 @@ static bool round_of(void* (*call)(void*), bool is_listening) {
     CHECK(dup2(marker[0], listener) == listener);
     CHECK(pthread_kill(thread, SIGUSR1) == 0);
     const bool is_first = ends_within(1000);
-    if (!is_first)
-        do pthread_kill(thread, SIGUSR1);
+    if (!is_first) do
+            put(marker[1], "", 1), pthread_kill(thread, SIGUSR1);
         while (!ends_within(20));
     finish(thread);
-    for (int fd : {marker[0], other[0], other[1], listener}) close(fd);
-    return is_first && failed_with == EINTR;  // otherwise it came late and saw the marker
+    for (int fd : {marker[0], marker[1], other[0], other[1], listener}) close(fd);
+    return is_first && failed_with == EINTR;  // otherwise it came late
 }
 
 int main() {
