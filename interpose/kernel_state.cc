@@ -1,6 +1,5 @@
 // Calls that change what the kernel keeps per kernel thread: namespaces, capabilities, personality,
-// file-system ids.  The fiber is bound to its worker first, for good; the worker ends with it, so
-// that the changed state reaches no other fiber (Go: LockOSThread and its taint).
+// file-system ids.  The fiber is bound to its worker first (shim/kernel_state.h).
 #include <errno.h>
 #include <sched.h>
 #include <sys/fsuid.h>
@@ -8,17 +7,15 @@
 
 #include "interpose/hooks.h"
 #include "scheduler/runtime.h"
+#include "shim/kernel_state.h"
 
 using namespace pfiber;
 
 namespace {
 
-// The first change binds; later ones of the same fiber find it bound.
 template <class... A>
 int bound_call(long number, A... arguments) {
-    Fiber* self = current_fiber();
-    if (self != nullptr && self->locked_worker == nullptr) lock_to_worker(self);
-    const long rc = host::raw_syscall(number, arguments...);
+    const long rc = shim::change_own_state(current_fiber(), number, arguments...);
     if (rc >= 0) return static_cast<int>(rc);
     errno = static_cast<int>(-rc);
     return -1;

@@ -279,21 +279,4 @@ Fiber* fiber_with_tid(uint32_t tid) {
     return nullptr;
 }
 
-void lock_to_worker(Fiber* fiber) {
-    RuntimeSection section(fiber);
-    if (fiber->lock_count++ > 0) return;
-    COUNT(locked);
-    fiber->locked_worker = fiber->worker;
-    fiber->worker->locked_fiber = fiber;
-}
-
-void unlock_from_worker(Fiber* fiber) {
-    RuntimeSection section(fiber);
-    if (fiber->lock_count == 0 || --fiber->lock_count > 0) return;
-    fiber->worker->locked_fiber = nullptr;
-    fiber->locked_worker = nullptr;
-}
-
-int worker_tid(const Fiber* fiber) { return fiber->worker->tid.load(std::memory_order_relaxed); }
-
 }  // namespace pfiber

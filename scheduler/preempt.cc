@@ -112,8 +112,10 @@ PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
     }
     attention = fiber->attention.load(std::memory_order_acquire);
     // In a call the interrupted stub returns first, and the fiber attends when it leaves.
-    if ((attention & kInterrupts) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
-        fiber->attention.fetch_and(~(attention & kInterrupts));
+    constexpr uint32_t kAbove = kInterrupts | kAttendState;
+    if ((attention & kAbove) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
+        attention &= kAbove;
+        fiber->attention.fetch_and(~attention);
         fiber->depth = 0;
         runtime_callbacks.attend(fiber, attention);
         fiber->depth = 1;

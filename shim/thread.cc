@@ -4,11 +4,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <new>
 
@@ -19,6 +17,7 @@
 #include "scheduler/runtime.h"
 #include "scheduler/wait_queue.h"
 #include "shim/cancel.h"
+#include "shim/kernel_state.h"
 #include "shim/mutex.h"
 #include "shim/signal.h"
 #include "shim/thread_attr.h"
@@ -86,6 +85,7 @@ void run_key_destructors(Fiber* fiber) {
     if (call_tls_destructors != nullptr) call_tls_destructors();
     run_key_destructors(fiber);
     robust_mutexes_release(fiber);
+    kernel_state_forget(fiber);
     signals_thread_ending(fiber);
     if (threads_left.fetch_sub(1) == 1) exit(0);
     RuntimeSection::enter(fiber);
@@ -100,18 +100,7 @@ void run_key_destructors(Fiber* fiber) {
     exit(0);
 }
 
-// The kernel schedules workers: a thread with a policy of its own is bound to one that has it.
-void apply_policy(Fiber* fiber) {
-    const Thread* thread = thread_of(fiber);
-    if (thread->policy == SCHED_OTHER) return;
-    lock_to_worker(fiber);
-    sched_param parameters{};
-    parameters.sched_priority = thread->priority;
-    host::raw_syscall(SYS_sched_setscheduler, 0, thread->policy, &parameters);
-}
-
 void thread_entry(Fiber* fiber) {
-    apply_policy(fiber);
     signals_thread_started(fiber);
     __pthread_unwind_buf_t frame;
     if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
@@ -128,16 +117,6 @@ void thread_entry(Fiber* fiber) {
     }
     if (current_fiber() == nullptr) end_only_thread(fiber);
     end_thread();
-}
-
-// What sched_setscheduler would say: real-time policies need the right to them.
-bool may_set_policy(int policy) {
-    if (policy != SCHED_FIFO && policy != SCHED_RR) return true;
-    struct {
-        uint64_t current, most;
-    } limit{};
-    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_RTPRIO, nullptr, &limit);
-    return limit.current > 0 || host::raw_syscall(SYS_geteuid) == 0;
 }
 
 // On the stack that runs next, in the runtime.  Nothing of the fiber is touched after the flag: a
@@ -186,6 +165,10 @@ void threads_start(Fiber* main) {
 void threads_after_fork(Fiber* survivor) {
     threads_left.store(1);
     thread_of(survivor)->life.store(0);
+    // Its kernel thread has what it changed, and the child's other threads are cloned from that.
+    thread_of(survivor)->has_kernel_state = false;
+    thread_of(survivor)->wanted = nullptr;
+    kernel_state_after_fork();
     signals_after_fork(survivor);
 }
 
@@ -193,8 +176,6 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
                   void* argument, bool is_c11) {
     ThreadAttributes wanted;
     if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
-    if (wanted.has_policy && wanted.policy != SCHED_OTHER && !may_set_policy(wanted.policy))
-        return EPERM;
     Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
     if (fiber == nullptr) {
         host::warn_once(reported_no_stack,
@@ -225,6 +206,10 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
         thread->priority = thread_of(self)->priority;
     }
     if (self != nullptr) memcpy(thread->name, thread_of(self)->name, sizeof thread->name);
+    if (const int rc = kernel_state_of_new(fiber, wanted); rc != 0) {
+        fiber_recycle(fiber);
+        return rc;
+    }
     signals_inherit(thread, self, wanted.has_mask ? &wanted.mask : nullptr);
     threads_left.fetch_add(1);
     *out = handle_of(fiber);
