@@ -56,14 +56,6 @@ int about(pid_t tid, ByFiber&& by_fiber, long number, A... arguments) {
 
 bool has_ended(const Fiber* fiber) { return thread_of(fiber)->takes_no_signals; }
 
-void set_name(Fiber* fiber, const char* name) {
-    char* own = thread_of(fiber)->name;
-    size_t length = 0;
-    for (; length < sizeof(Thread::name) - 1 && name[length] != 0; length++)
-        own[length] = name[length];
-    own[length] = 0;
-}
-
 }  // namespace
 
 extern "C" {
@@ -246,9 +238,8 @@ int pf_prctl(int option, ...) {
     va_end(list);
     Fiber* self = current_fiber();
     if (self != nullptr && option == PR_SET_NAME) {
-        set_name(self, reinterpret_cast<const char*>(a));
-        if (self != main_fiber()) return 0;
-        return pf_pthread_setname_np(handle_of(self), thread_of(self)->name);
+        set_thread_name(self, reinterpret_cast<const char*>(a));
+        return 0;
     }
     if (self != nullptr && option == PR_GET_NAME) {
         memset(reinterpret_cast<char*>(a), 0, sizeof(Thread::name));

@@ -26,15 +26,6 @@ int join_until(pthread_t thread, void** result, clockid_t clock, const timespec*
     return thread_join(fiber, result, deadline_ns, true);
 }
 
-void set_process_name(const char* name, size_t length) {
-    host::Line path;
-    path.add("/proc/self/task/%d/comm", host::raw_getpid());
-    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_WRONLY | O_CLOEXEC);
-    if (host::is_error(fd)) return;
-    host::raw_write(static_cast<int>(fd), name, length);
-    host::raw_close(static_cast<int>(fd));
-}
-
 }  // namespace
 
 extern "C" {
@@ -122,9 +113,7 @@ int pf_pthread_setname_np(pthread_t thread, const char* name) {
     if (fiber == nullptr) return real(pthread_setname_np)(thread, name);
     const size_t length = strlen(name);
     if (length >= sizeof(Thread::name)) return ERANGE;
-    memcpy(thread_of(fiber)->name, name, length + 1);
-    // The process is known by its first thread's name, whichever worker the main fiber is on.
-    if (fiber == main_fiber()) set_process_name(name, length);
+    set_thread_name(fiber, name);
     return 0;
 }
 

@@ -2,6 +2,7 @@
 // thread belongs to the fiber.  The worker runs nothing else meanwhile and ends with the fiber when
 // the fiber ends bound.  idle.cc has how a bound fiber gets a processor.
 #include "scheduler/base/counters.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 
 namespace pfiber {
@@ -50,6 +51,26 @@ void unbind_from_new_worker(Fiber* fiber) {
 int worker_tid(const Fiber* fiber) {
     const Worker* worker = fiber->locked_worker != nullptr ? fiber->locked_worker : fiber->worker;
     return worker->tid.load(std::memory_order_relaxed);
+}
+
+bool is_worker_tid(int tid) {
+    // A thread is in /proc before its creator knows the number.
+    constexpr int kPatience = 1000;
+    for (int look = 0; look < kPatience; look++) {
+        const int helper = host::thread_state_helper();
+        if (helper == tid) return true;
+        bool is_one_starting = helper == -1;
+        for (Worker* worker = g_scheduler.workers.load(); worker != nullptr;
+             worker = worker->all_next) {
+            const int known = worker->tid.load(std::memory_order_acquire);
+            if (known == tid || worker->last_tid.load(std::memory_order_relaxed) == tid)
+                return true;
+            is_one_starting |= known == -1;
+        }
+        if (!is_one_starting) return false;
+        host::raw_syscall(SYS_sched_yield);
+    }
+    return false;
 }
 
 }  // namespace pfiber

@@ -25,6 +25,7 @@ std::atomic<int> next_worker_id{1};
 
 void worker_entry(void* argument) {
     auto* worker = static_cast<Worker*>(argument);
+    worker->last_tid.store(worker->tid.load(), std::memory_order_relaxed);
     t_current = &worker->scheduler_fiber;
     preempt_worker_started(worker);
     if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(worker);

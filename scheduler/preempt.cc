@@ -17,6 +17,7 @@
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/cpu_time.h"
 #include "scheduler/scheduler.h"
 
 namespace pfiber {
@@ -132,6 +133,7 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         return;
     }
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
+    if (info->si_code == SI_TIMER && fiber != nullptr) cpu_time_tick(fiber, timer_period_ns());
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
     if (info->si_code == SI_TIMER) {

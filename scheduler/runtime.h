@@ -161,6 +161,7 @@ int worker_tid(const Fiber* fiber);  // kernel tid of the worker that it is boun
 // False: the kernel has no thread.  The second takes it back, also before fiber_spawn.
 bool bind_to_new_worker(Fiber* fiber);
 void unbind_from_new_worker(Fiber* fiber);
+bool is_worker_tid(int tid);  // a kernel thread of the runtime, the monitor included
 // A kernel thread that runs no fiber: it has what the process's threads have that changed nothing.
 int template_tid();
 

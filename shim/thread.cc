@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <stdlib.h>
@@ -292,6 +293,25 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
     if (current_fiber() != nullptr) end_thread();
     // pthread_exit in a process that never had a second thread: it was the last one.
     exit(0);
+}
+
+void set_thread_name(Fiber* fiber, const char* name) {
+    Thread* thread = thread_of(fiber);
+    size_t length = strnlen(name, sizeof thread->name - 1);
+    memcpy(thread->name, name, length);
+    memset(thread->name + length, 0, sizeof thread->name - length);
+    int tid = 0;
+    if (fiber == main_fiber())
+        tid = host::raw_getpid();
+    else if (thread->has_kernel_state)
+        tid = worker_tid(fiber);
+    if (tid == 0) return;
+    host::Line path;
+    path.add("/proc/self/task/%d/comm", tid);
+    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_WRONLY | O_CLOEXEC);
+    if (host::is_error(fd)) return;
+    host::raw_write(static_cast<int>(fd), thread->name, length);
+    host::raw_close(static_cast<int>(fd));
 }
 
 const char* thread_name(const void* client) { return static_cast<const Thread*>(client)->name; }

@@ -78,5 +78,8 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
 void threads_start(Fiber* main);
 void threads_after_fork(Fiber* survivor);
 const char* thread_name(const void* client);  // for the dump
+// Cut off at 15 bytes.  The kernel shows it where the process is known by its first thread's name,
+// and of a bound fiber.
+void set_thread_name(Fiber* fiber, const char* name);
 
 }  // namespace pfiber::shim
