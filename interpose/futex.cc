@@ -230,11 +230,11 @@ long dispatch(long number, const long* a) {
         case SYS_exit:
         case SYS_exit_group:
         case SYS_membarrier:
-        case SYS_sched_getaffinity:
         case SYS_getrandom:
             return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
         default: {
             long answer = 0;
+            if (interpose::serve_thread_call(number, a, &answer)) return answer;
             if (interpose::serve_raw_call(number, a, &answer)) return answer;
             return maybe_call(fiber, number, a);
         }

@@ -1,10 +1,9 @@
-// Scheduling parameters, affinity, names through prctl, and CPU clocks of threads.
+// Scheduling parameters, affinity, nice values and CPU clocks of threads.
 //
 // The kernel schedules workers.  A fiber with an affinity, policy or nice value of its own is bound
 // to its worker, which then has it (shim/kernel_state.h); calls about fibers translate their ids,
 // since the kernel never sees one.  Normal policy for everybody is recorded and needs nothing.
 #include <errno.h>
-#include <stdarg.h>
 #include <string.h>
 
 #include "interpose/hooks.h"
@@ -18,8 +17,6 @@ using namespace pfiber;
 using namespace pfiber::shim;
 
 namespace {
-
-constexpr uint32_t kFirstFiberTid = 1u << 22;
 
 int finish(long rc) {
     if (rc >= 0) return static_cast<int>(rc);
@@ -228,25 +225,6 @@ int pf_getrusage(__rusage_who_t who, rusage* usage) {
         usage->ru_stime = {own_system / 1000000, own_system % 1000000};
     }
     return finish(rc);
-}
-
-int pf_prctl(int option, ...) {
-    va_list list;
-    va_start(list, option);
-    const unsigned long a = va_arg(list, unsigned long), b = va_arg(list, unsigned long),
-                        c = va_arg(list, unsigned long), d = va_arg(list, unsigned long);
-    va_end(list);
-    Fiber* self = current_fiber();
-    if (self != nullptr && option == PR_SET_NAME) {
-        set_thread_name(self, reinterpret_cast<const char*>(a));
-        return 0;
-    }
-    if (self != nullptr && option == PR_GET_NAME) {
-        memset(reinterpret_cast<char*>(a), 0, sizeof(Thread::name));
-        memcpy(reinterpret_cast<char*>(a), thread_of(self)->name, sizeof(Thread::name));
-        return 0;
-    }
-    return finish(host::raw_syscall(SYS_prctl, option, a, b, c, d));
 }
 
 }  // extern "C"

@@ -16,7 +16,6 @@ namespace pfiber::interpose {
 
 namespace {
 
-constexpr uint32_t kFirstFiberTid = 1u << 22;
 constexpr size_t kTextBytes = 8192;
 
 // The number in front of `*at`, which goes past it; -1: there is none.

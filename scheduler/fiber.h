@@ -19,6 +19,9 @@ namespace pfiber {
 struct Worker;
 struct Fiber;
 
+// Ids of fibers begin here: kernel.pid_max cannot be higher.  The main fiber's is the process id.
+inline constexpr uint32_t kFirstFiberTid = 1u << 22;
+
 // What a fiber is doing; for the dump and for checks.  The park word, not this, decides wake-ups.
 enum class FiberState : uint8_t {
     kFree,      // in the pool, nobody's

@@ -237,6 +237,79 @@ long read_io_priority(Fiber* fiber) {
     return host::raw_syscall(SYS_ioprio_get, kOfProcess, kernel_thread_of(fiber));
 }
 
+namespace {
+
+struct SchedulingAttributes {  // the head of sched_setattr's structure
+    uint32_t size, policy;
+    uint64_t flags;
+    int32_t nice;
+    uint32_t priority;
+};
+
+long set_attributes(Fiber* fiber, const void* attributes, long flags) {
+    Thread* thread = thread_of(fiber);
+    if (fiber == current_fiber()) {
+        const long rc = change_own_state(fiber, SYS_sched_setattr, 0, attributes, flags);
+        sched_param now{};
+        if (rc != 0) return rc;
+        thread->policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0));
+        host::raw_syscall(SYS_sched_getparam, 0, &now);
+        thread->priority = now.sched_priority;
+        return 0;
+    }
+    if (thread->has_kernel_state)
+        return host::raw_syscall(SYS_sched_setattr, worker_tid(fiber), attributes, flags);
+    // What can be noted: no deadlines, no utilisation clamps.
+    const auto* wanted = static_cast<const SchedulingAttributes*>(attributes);
+    if (wanted->policy > SCHED_IDLE) return -EINVAL;
+    const auto policy = static_cast<int>(wanted->policy);
+    const long rc = change_policy(fiber, policy, static_cast<int>(wanted->priority));
+    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
+    return rc != 0 || is_real_time ? rc : change_nice(fiber, wanted->nice);
+}
+
+}  // namespace
+
+bool thread_id_call(Fiber* self, long number, const long* a, long* answer) {
+    const bool has_which =
+        number == SYS_ioprio_set || number == SYS_ioprio_get || number == SYS_getpriority;
+    const bool is_one = has_which || number == SYS_sched_setattr || number == SYS_sched_getattr ||
+                        number == SYS_sched_rr_get_interval || number == SYS_sched_getaffinity;
+    if (!is_one || (has_which && a[0] != (number == SYS_getpriority ? PRIO_PROCESS : kOfProcess)))
+        return false;
+    const long tid = has_which ? a[1] : a[0];
+    Fiber* fiber = tid == 0 || tid == self->tid ? self : fiber_with_tid(static_cast<uint32_t>(tid));
+    if (fiber == nullptr) {
+        *answer = -ESRCH;
+        return tid >= kFirstFiberTid;
+    }
+    const int kernel = kernel_thread_of(fiber);
+    switch (number) {
+        case SYS_ioprio_set:
+            *answer = change_io_priority(fiber, static_cast<int>(a[2]));
+            return true;
+        case SYS_ioprio_get:
+            *answer = read_io_priority(fiber);
+            return true;
+        case SYS_getpriority:
+            *answer = read_nice(fiber);
+            return true;
+        case SYS_sched_getaffinity:
+            *answer =
+                read_affinity(fiber, static_cast<size_t>(a[1]), reinterpret_cast<void*>(a[2]));
+            return true;
+        case SYS_sched_rr_get_interval:
+            *answer = host::raw_syscall(number, kernel, a[1]);
+            return true;
+        case SYS_sched_getattr:
+            *answer = host::raw_syscall(number, kernel, a[1], a[2], a[3]);
+            return true;
+        default:
+            *answer = set_attributes(fiber, reinterpret_cast<const void*>(a[1]), a[2]);
+            return true;
+    }
+}
+
 int kernel_state_of_new(Fiber* fiber, const ThreadAttributes& wanted) {
     const Fiber* self = current_fiber();
     const bool inherits = self != nullptr && thread_of(self)->has_kernel_state;

@@ -53,6 +53,11 @@ int kernel_thread_of(Fiber* fiber);  // what stands for it in other questions to
 // own when its attributes or its creator ask for one.  0 or an error number of pthread_create.
 int kernel_state_of_new(Fiber* fiber, const ThreadAttributes& wanted);
 
+// A raw call about the thread with an id: sched_setattr, sched_getattr, ioprio_set, ioprio_get,
+// sched_rr_get_interval, sched_getaffinity, getpriority.  False: it is none, or about another
+// thread than a fiber.
+bool thread_id_call(Fiber* self, long number, const long* arguments, long* answer);
+
 void attend_kernel_state(Fiber* self);  // carries out what was noted
 void kernel_state_forget(Fiber* self);  // it ends
 void kernel_state_after_fork();
