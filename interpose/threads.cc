@@ -10,6 +10,7 @@
 #include "scheduler/host/report.h"
 #include "scheduler/host/syscall.h"
 #include "shim/cancel.h"
+#include "shim/kernel_state.h"
 #include "shim/thread.h"
 #include "shim/thread_attr.h"
 
@@ -100,12 +101,19 @@ void pf_thrd_exit(int result) {
 
 int pf_pthread_getattr_np(pthread_t thread, pthread_attr_t* attributes) {
     Fiber* fiber = fiber_of(thread);
-    // The main thread's stack is the process's: libc reads its bounds from /proc/self/maps.  It
-    // asks the kernel for the affinity of the tid in the block, which for main is the process id.
-    if (fiber == nullptr || fiber == main_fiber())
-        return real(pthread_getattr_np)(thread, attributes);
+    if (fiber == nullptr) return real(pthread_getattr_np)(thread, attributes);
     const Thread* record = thread_of(fiber);
-    return tell_attributes(record, thread_is_detached(record), attributes);
+    // The main thread's stack is the process's: libc reads its bounds from /proc/self/maps.
+    const int rc = fiber == main_fiber()
+                       ? real(pthread_getattr_np)(thread, attributes)
+                       : tell_attributes(record, thread_is_detached(record), attributes);
+    if (rc != 0) return rc;
+    unsigned char mask[ThreadAttributes::kMostMaskBytes];
+    const long bytes = read_affinity(fiber, sizeof mask, mask);
+    if (bytes > 0)
+        pthread_attr_setaffinity_np(attributes, static_cast<size_t>(bytes),
+                                    reinterpret_cast<cpu_set_t*>(mask));
+    return 0;
 }
 
 int pf_pthread_setname_np(pthread_t thread, const char* name) {
