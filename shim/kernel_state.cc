@@ -155,6 +155,7 @@ long change_affinity(Fiber* fiber, size_t size, const void* mask) {
 long change_policy(Fiber* fiber, int policy, int priority) {
     Thread* thread = thread_of(fiber);
     long rc = 0;
+    if (thread->takes_no_signals) return -ESRCH;
     if (policy == thread->policy && priority == thread->priority) {
         rc = check_policy(policy, priority);
     } else if (fiber == current_fiber()) {

@@ -191,14 +191,17 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     thread->is_c11 = is_c11;
     thread->life.store(wanted.is_detached ? kDetached : 0);
     thread->stack_address = fiber->stack_low;
-    thread->stack_size = wanted.stack_size;
+    // As libc tells them: the size rounded down to the alignment of a thread block, the guard up.
+    constexpr size_t kAlignment = 64;
+    thread->stack_size = wanted.stack_size & ~(kAlignment - 1);
     // Page-aligned, since language runtimes lay guard pages of their own at the low end; the high
     // end then reaches into the thread block, as native ones do.
     constexpr uintptr_t kPage = 4096;
     if (wanted.stack_address == 0)
         thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);
-    thread->guard_size = wanted.guard_size;
+    thread->guard_size = (wanted.guard_size + kPage - 1) & ~(kPage - 1);
     Fiber* self = current_fiber();
+    thread->has_explicit_policy = wanted.has_policy;
     if (wanted.has_policy) {
         thread->policy = wanted.policy;
         thread->priority = wanted.priority;

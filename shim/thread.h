@@ -36,8 +36,9 @@ struct Thread {
     uintptr_t stack_address = 0;
     size_t stack_size = 0, guard_size = 0;
     int policy = 0, priority = 0;
-    bool has_kernel_state = false;   // bound for good (kernel_state.h)
-    StateRequest* wanted = nullptr;  // noted by others; under that file's lock
+    bool has_explicit_policy = false;  // from its attributes, not its creator
+    bool has_kernel_state = false;     // bound for good (kernel_state.h)
+    StateRequest* wanted = nullptr;    // noted by others; under that file's lock
 
     // ---- cancellation (cancel.cc)
     Platform::Atomic<uint32_t> cancel{0};

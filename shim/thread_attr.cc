@@ -82,7 +82,8 @@ int tell_attributes(const Thread* thread, bool is_detached, pthread_attr_t* out)
     if (rc != 0) return rc;
     AttributeOverlay overlay;
     memcpy(&overlay, out, sizeof overlay);
-    overlay.flags = kFlagStackAddress | (is_detached ? kFlagDetached : 0);
+    overlay.flags = kFlagStackAddress | (is_detached ? kFlagDetached : 0) |
+                    (thread->has_explicit_policy ? kFlagExplicitScheduling : 0);
     overlay.guard_size = thread->guard_size;
     overlay.stack_end = reinterpret_cast<void*>(thread->stack_address + thread->stack_size);
     overlay.stack_size = thread->stack_size;

@@ -1,6 +1,6 @@
-// flags: -DBOOST_THREAD_VERSION=4 -DBOOST_BIND_GLOBAL_PLACEHOLDERS -lboost_thread -lboost_chrono -lboost_system
-// header: /usr/include/boost/thread.hpp
-// Boost.Thread: threads, interruption, shared and upgrade mutexes, barriers, futures with continuations, thread-specific data.
+// flags: -DBOOST_THREAD_VERSION=4 -DBOOST_BIND_GLOBAL_PLACEHOLDERS -lboost_thread -lboost_chrono
+// -lboost_system header: /usr/include/boost/thread.hpp Boost.Thread: threads, interruption, shared
+// and upgrade mutexes, barriers, futures with continuations, thread-specific data.
 #include <boost/thread.hpp>
 #include <boost/thread/barrier.hpp>
 #include <boost/thread/future.hpp>
@@ -72,11 +72,14 @@ int main() {
     locals.join_all();
     std::printf("specific %d main %d\n", right.load(), own.get() == nullptr);
 
-    auto answer = boost::async(boost::launch::async, [] { return 20; }).then([](auto f) { return f.get() + 1; });
+    auto answer = boost::async(boost::launch::async, [] { return 20; }).then([](auto f) {
+        return f.get() + 1;
+    });
     std::printf("future %d\n", answer.get() * 2);
     boost::promise<int> broken;
     auto failing = broken.get_future();
-    boost::thread setter([&] { broken.set_exception(boost::copy_exception(std::runtime_error("failed"))); });
+    boost::thread setter(
+        [&] { broken.set_exception(boost::copy_exception(std::runtime_error("failed"))); });
     try {
         failing.get();
     } catch (std::exception& error) {
@@ -94,7 +97,8 @@ int main() {
     std::printf("queue %ld\n", sum);
     boost::timed_mutex timed;
     boost::unique_lock<boost::timed_mutex> holds(timed);
-    boost::thread tries([&] { std::printf("timed %d\n", timed.try_lock_for(boost::chrono::milliseconds(5))); });
+    boost::thread tries(
+        [&] { std::printf("timed %d\n", timed.try_lock_for(boost::chrono::milliseconds(5))); });
     tries.join();
     std::printf("try_join %d\n", boost::thread([] {}).try_join_for(boost::chrono::seconds(30)));
 }

@@ -1,6 +1,6 @@
 // packages: gio-2.0 gthread-2.0
-// GLib: GThread, GMutex, GCond, GPrivate, GAsyncQueue, GThreadPool, GMainLoop with sources of other threads, GTask,
-// GSocketService, g_spawn.
+// GLib: GThread, GMutex, GCond, GPrivate, GAsyncQueue, GThreadPool, GMainLoop with sources of other
+// threads, GTask, GSocketService, g_spawn.
 #include <gio/gio.h>
 #include <stdio.h>
 #include <string.h>
@@ -53,7 +53,8 @@ static void task_over(GObject* source, GAsyncResult* result, gpointer data) {
     if (++tasks_done == 20) g_main_loop_quit(loop);
 }
 
-static gboolean serve(GThreadedSocketService* service, GSocketConnection* connection, GObject* source, gpointer data) {
+static gboolean serve(GThreadedSocketService* service, GSocketConnection* connection,
+                      GObject* source, gpointer data) {
     (void)service, (void)source, (void)data;
     char text[64];
     GInputStream* in = g_io_stream_get_input_stream(G_IO_STREAM(connection));
@@ -70,12 +71,15 @@ static gboolean client_over(gpointer data) {
 }
 static gpointer client(gpointer port) {
     GSocketClient* maker = g_socket_client_new();
-    GSocketConnection* c = g_socket_client_connect_to_host(maker, "127.0.0.1", (guint16)GPOINTER_TO_INT(port), NULL, NULL);
+    GSocketConnection* c = g_socket_client_connect_to_host(
+        maker, "127.0.0.1", (guint16)GPOINTER_TO_INT(port), NULL, NULL);
     int good = 0;
     for (int i = 0; c != NULL && i < 20; i++) {
         char text[8] = "message", got[8] = "";
-        g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(c)), text, 8, NULL, NULL, NULL);
-        g_input_stream_read_all(g_io_stream_get_input_stream(G_IO_STREAM(c)), got, 8, NULL, NULL, NULL);
+        g_output_stream_write_all(g_io_stream_get_output_stream(G_IO_STREAM(c)), text, 8, NULL,
+                                  NULL, NULL);
+        g_input_stream_read_all(g_io_stream_get_input_stream(G_IO_STREAM(c)), got, 8, NULL, NULL,
+                                NULL);
         good += memcmp(text, got, 8) == 0;
     }
     if (c != NULL) g_object_unref(c);
@@ -126,7 +130,8 @@ int main(void) {
     guint16 port = g_socket_listener_add_any_inet_port(G_SOCKET_LISTENER(service), NULL, NULL);
     g_signal_connect(service, "run", G_CALLBACK(serve), NULL);
     g_socket_service_start(service);
-    for (int i = 0; i < 20; i++) threads[i] = g_thread_new("client", client, GINT_TO_POINTER((int)port));
+    for (int i = 0; i < 20; i++)
+        threads[i] = g_thread_new("client", client, GINT_TO_POINTER((int)port));
     g_main_loop_run(loop);
     int good = 0;
     for (int i = 0; i < 20; i++) good += GPOINTER_TO_INT(g_thread_join(threads[i]));

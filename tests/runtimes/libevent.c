@@ -1,5 +1,6 @@
 // packages: libevent libevent_pthreads
-// libevent with threads: a listener, a loop on each of four threads, events made active by others, timers, signals.
+// libevent with threads: a listener, a loop on each of four threads, events made active by others,
+// timers, signals.
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
@@ -26,10 +27,11 @@ static void over(struct bufferevent* buffer, short what, void* data) {
     (void)data;
     if (what & (BEV_EVENT_EOF | BEV_EVENT_ERROR)) bufferevent_free(buffer);
 }
-static void on_connection(struct evconnlistener* listener, evutil_socket_t fd, struct sockaddr* address, int length, void* data) {
+static void on_connection(struct evconnlistener* listener, evutil_socket_t fd,
+                          struct sockaddr* address, int length, void* data) {
     (void)listener, (void)address, (void)length, (void)data;
-    struct bufferevent* buffer =
-        bufferevent_socket_new(bases[accepted++ % LOOPS], fd, BEV_OPT_CLOSE_ON_FREE | BEV_OPT_THREADSAFE);
+    struct bufferevent* buffer = bufferevent_socket_new(bases[accepted++ % LOOPS], fd,
+                                                        BEV_OPT_CLOSE_ON_FREE | BEV_OPT_THREADSAFE);
     bufferevent_setcb(buffer, echo, NULL, over, NULL);
     bufferevent_enable(buffer, EV_READ | EV_WRITE);
 }
@@ -45,7 +47,8 @@ static void* client(void* data) {
     if (connect(fd, (struct sockaddr*)&address, sizeof address) != 0) return data;
     for (int i = 0; i < 20; i++) {
         char got[8] = "";
-        good += write(fd, "message", 8) == 8 && recv(fd, got, 8, MSG_WAITALL) == 8 && strcmp(got, "message") == 0;
+        good += write(fd, "message", 8) == 8 && recv(fd, got, 8, MSG_WAITALL) == 8 &&
+                strcmp(got, "message") == 0;
     }
     close(fd);
     pthread_mutex_lock(&mutex);
@@ -84,8 +87,9 @@ int main(void) {
     }
     struct sockaddr_in address = {.sin_family = AF_INET};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    struct evconnlistener* listener = evconnlistener_new_bind(bases[0], on_connection, NULL,
-        LEV_OPT_CLOSE_ON_FREE | LEV_OPT_THREADSAFE, 100, (struct sockaddr*)&address, sizeof address);
+    struct evconnlistener* listener = evconnlistener_new_bind(
+        bases[0], on_connection, NULL, LEV_OPT_CLOSE_ON_FREE | LEV_OPT_THREADSAFE, 100,
+        (struct sockaddr*)&address, sizeof address);
     socklen_t length = sizeof address;
     getsockname(evconnlistener_get_fd(listener), (struct sockaddr*)&address, &length);
     port = ntohs(address.sin_port);

@@ -1,5 +1,6 @@
 // packages: libuv
-// libuv: the loop, its thread pool, async wake-ups of other threads, timers, TCP, pipes to children, signals, semaphores.
+// libuv: the loop, its thread pool, async wake-ups of other threads, timers, TCP, pipes to
+// children, signals, semaphores.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +59,8 @@ static int accepted;
 static void on_connection(uv_stream_t* server, int status) {
     uv_tcp_t* client = malloc(sizeof *client);
     uv_tcp_init(loop, client);
-    if (status == 0 && uv_accept(server, (uv_stream_t*)client) == 0) uv_read_start((uv_stream_t*)client, allocate, echo);
+    if (status == 0 && uv_accept(server, (uv_stream_t*)client) == 0)
+        uv_read_start((uv_stream_t*)client, allocate, echo);
     if (++accepted == 20) uv_close((uv_handle_t*)server, NULL);
 }
 static int port;
@@ -70,7 +72,8 @@ static void client(void* data) {  // plain blocking sockets of other threads
     if (connect(fd, (struct sockaddr*)&address, sizeof address) != 0) return;
     for (int i = 0; i < 20; i++) {
         char got[8] = "";
-        good += write(fd, "message", 8) == 8 && recv(fd, got, 8, MSG_WAITALL) == 8 && strcmp(got, "message") == 0;
+        good += write(fd, "message", 8) == 8 && recv(fd, got, 8, MSG_WAITALL) == 8 &&
+                strcmp(got, "message") == 0;
     }
     close(fd);
     uv_mutex_lock(&mutex);
@@ -132,11 +135,13 @@ int main(void) {
     uv_kill(getpid(), SIGUSR1);
     uv_getaddrinfo_t request;
     uv_getaddrinfo(loop, &request, on_address, "localhost", NULL, NULL);
-    for (int i = 0; i < 50; i++) uv_fs_stat(loop, malloc(sizeof(uv_fs_t)), "/proc/self/status", on_stat);
+    for (int i = 0; i < 50; i++)
+        uv_fs_stat(loop, malloc(sizeof(uv_fs_t)), "/proc/self/status", on_stat);
 
     int left = uv_run(loop, UV_RUN_DEFAULT);
     for (int i = 0; i < 21; i++) uv_thread_join(&threads[i]);
     printf("left %d work %d after %d async %d ticks %d\n", left, works, afters, asyncs, ticks);
-    printf("echo %d exits %d signals %d resolved %d stats %d\n", echoed, exits, signals, resolved, stats);
+    printf("echo %d exits %d signals %d resolved %d stats %d\n", echoed, exits, signals, resolved,
+           stats);
     printf("close %d\n", uv_loop_close(loop));
 }

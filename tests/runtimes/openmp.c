@@ -1,6 +1,7 @@
 // flags: -fopenmp
 // env: OMP_NUM_THREADS=8 OMP_DYNAMIC=false
-// GNU OpenMP: teams, nested teams, tasks, barriers, locks, ordered loops, thread-private data, and with OMP_PROC_BIND.
+// GNU OpenMP: teams, nested teams, tasks, barriers, locks, ordered loops, thread-private data, and
+// with OMP_PROC_BIND.
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
@@ -108,7 +109,8 @@ int main(int argc, char** argv) {
     for (int i = 0; i < 4; i++) pthread_create(&team[i], NULL, own_team, &sums[i]);
     for (int i = 0; i < 4; i++) pthread_join(team[i], NULL);
     printf("teams of other threads %ld %ld %ld %ld\n", sums[0], sums[1], sums[2], sums[3]);
-    printf("bound %d places %d\n", omp_get_proc_bind() != omp_proc_bind_false, omp_get_num_places() > 0);
+    printf("bound %d places %d\n", omp_get_proc_bind() != omp_proc_bind_false,
+           omp_get_num_places() > 0);
     if (omp_get_num_places() > 0) {
         int one = 0;
 #pragma omp parallel reduction(+ : one) num_threads(2)

@@ -1,6 +1,7 @@
 // flags: -std=c++20
-// C++20: jthread with stop tokens, async, packaged tasks, latch, barrier, counting_semaphore, atomic waits, shared_mutex,
-// condition_variable_any, call_once with exceptions, thread_local destructors, parallel algorithms by hand.
+// C++20: jthread with stop tokens, async, packaged tasks, latch, barrier, counting_semaphore,
+// atomic waits, shared_mutex, condition_variable_any, call_once with exceptions, thread_local
+// destructors, parallel algorithms by hand.
 #include <atomic>
 #include <barrier>
 #include <condition_variable>
@@ -100,10 +101,12 @@ static void phases() {
 
 static void futures() {
     std::vector<std::future<int>> results;
-    for (int i = 0; i < 200; i++) results.push_back(std::async(std::launch::async, [i] { return i * i % 101; }));
+    for (int i = 0; i < 200; i++)
+        results.push_back(std::async(std::launch::async, [i] { return i * i % 101; }));
     int sum = 0;
     for (auto& result : results) sum += result.get();
-    std::packaged_task<int(int)> task([](int n) -> int { throw std::out_of_range(std::to_string(n)); });
+    std::packaged_task<int(int)> task(
+        [](int n) -> int { throw std::out_of_range(std::to_string(n)); });
     auto failing = task.get_future();
     std::jthread(std::move(task), 7).join();
     try {
@@ -123,7 +126,8 @@ static void futures() {
     try {
         lost.get();
     } catch (const std::future_error& error) {
-        std::printf("told %d broken %d\n", told.load(), error.code() == std::future_errc::broken_promise);
+        std::printf("told %d broken %d\n", told.load(),
+                    error.code() == std::future_errc::broken_promise);
     }
 }
 
@@ -154,14 +158,19 @@ static void locks() {
                     }
                 }
                 try {
-                    std::call_once(once, [&] { if (++calls < 3) throw calls; });
+                    std::call_once(once, [&] {
+                        if (++calls < 3) throw calls;
+                    });
                 } catch (int) {
                 }
                 std::lock_guard outer(recursive), inner(recursive);
             });
     }
     std::unique_lock held(shared);
-    std::jthread late([&] { std::printf("value %d crossed %d calls %d timed %d\n", value, crossed, calls, shared.try_lock_shared_for(3ms)); });
+    std::jthread late([&] {
+        std::printf("value %d crossed %d calls %d timed %d\n", value, crossed, calls,
+                    shared.try_lock_shared_for(3ms));
+    });
 }
 
 int main() {

@@ -1,6 +1,7 @@
 // packages: tbb
 // flags: -std=c++17
-// oneTBB: parallel loops, reductions, sort, pipelines, task groups, arenas, concurrent containers, flow graphs.
+// oneTBB: parallel loops, reductions, sort, pipelines, task groups, arenas, concurrent containers,
+// flow graphs.
 #include <tbb/tbb.h>
 
 #include <algorithm>
@@ -36,13 +37,16 @@ int main() {
                                            return next++;
                                        }) &
                tbb::make_filter<int, int>(tbb::filter_mode::parallel, [](int n) { return n * 2; }) &
-               tbb::make_filter<int, void>(tbb::filter_mode::serial_in_order, [&](int n) { piped = piped * 3 % 1000003 + n; }));
+               tbb::make_filter<int, void>(tbb::filter_mode::serial_in_order,
+                                           [&](int n) { piped = piped * 3 % 1000003 + n; }));
     std::printf("pipeline %ld\n", piped);
     tbb::concurrent_hash_map<int, int> map;
     tbb::concurrent_bounded_queue<int> queue;
     queue.set_capacity(4);
     tbb::task_group group;
-    std::thread producer([&] { for (int i = 0; i < 1000; i++) queue.push(i); });
+    std::thread producer([&] {
+        for (int i = 0; i < 1000; i++) queue.push(i);
+    });
     long popped = 0;
     for (int i = 0, n; i < 1000; i++) queue.pop(n), popped += n;
     producer.join();
@@ -60,14 +64,17 @@ int main() {
     std::printf("arena %d\n", inside.load());
     tbb::flow::graph graph;
     std::atomic<int> out{0};
-    tbb::flow::function_node<int, int> twice(graph, tbb::flow::unlimited, [](int n) { return 2 * n; });
+    tbb::flow::function_node<int, int> twice(graph, tbb::flow::unlimited,
+                                             [](int n) { return 2 * n; });
     tbb::flow::function_node<int> add(graph, tbb::flow::serial, [&](int n) { out += n; });
     tbb::flow::make_edge(twice, add);
     for (int i = 0; i < 300; i++) twice.try_put(i);
     graph.wait_for_all();
     std::printf("graph %d\n", out.load());
     try {
-        tbb::parallel_for(0, 1000, [](int i) { if (i == 500) throw i; });
+        tbb::parallel_for(0, 1000, [](int i) {
+            if (i == 500) throw i;
+        });
     } catch (int thrown) {
         std::printf("thrown %d\n", thrown);
     }
