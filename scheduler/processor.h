@@ -57,6 +57,14 @@ enum class AfterSwitch : uint8_t {
     kFinish,       // user code is over
 };
 
+// What an interrupted fiber's registers held (busy_wait.cc).
+struct BusySample {
+    bool is_taken = false;
+    uint32_t tick = 0;  // schedule_tick: of which turn
+    long long registers[17];
+    uint32_t vectors[64];
+};
+
 struct Worker {
     Fiber scheduler_fiber;  // first member: its context runs schedule_loop()
     int id = 0;
@@ -88,6 +96,8 @@ struct Worker {
     int cpu_timer = -1;
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
     int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
+    int busy_timer = -1;
+    BusySample busy_sample;
     host::KernelThreadMemory memory;
 };
 
