@@ -11,7 +11,6 @@
 // monotonic clock.  It runs only over a fiber that was just seen to use its slice up, hence not in
 // a system call; like every signal with SA_RESTART it can end a raw sleep begun within the slice.
 #include <errno.h>
-#include <string.h>
 #include <time.h>
 
 #include "scheduler/base/counters.h"
@@ -25,8 +24,6 @@ namespace {
 
 constexpr int64_t kSecondLookNs = 50000;
 constexpr int64_t kBusySliceNs = 200000;
-constexpr unsigned long kLoopBytes = 128;
-constexpr int kLoopRegisters = 3;  // counter, value read, scratch
 
 constexpr int kNoTimer = -1;
 constexpr int kRefused = -2;
@@ -53,29 +50,9 @@ bool others_are_queued(const Processor* processor) {
     return !processor->queue.is_empty() || !g_scheduler.global.is_empty();
 }
 
-bool within_loop(unsigned long pc, unsigned long other) {
-    return pc - other + kLoopBytes <= 2 * kLoopBytes;
-}
-
 void take(BusySample* sample, uint32_t tick, const void* context) {
-    const auto& machine = static_cast<const ucontext_t*>(context)->uc_mcontext;
     sample->tick = tick;
-    sample->is_taken = machine.fpregs != nullptr;
-    if (!sample->is_taken) return;
-    memcpy(sample->registers, machine.gregs, sizeof sample->registers);
-    memcpy(sample->vectors, machine.fpregs->_xmm, sizeof sample->vectors);
-}
-
-// REG_R8 … REG_RSP come first in gregset_t, REG_RIP follows.
-bool stands_still(const BusySample& before, const BusySample& now) {
-    if (!within_loop(static_cast<unsigned long>(now.registers[REG_RIP]),
-                     static_cast<unsigned long>(before.registers[REG_RIP])) ||
-        now.registers[REG_RSP] != before.registers[REG_RSP])
-        return false;
-    int changed = 0;
-    for (int i = REG_R8; i < REG_RSP; i++) changed += now.registers[i] != before.registers[i];
-    return changed <= kLoopRegisters &&
-           memcmp(before.vectors, now.vectors, sizeof now.vectors) == 0;
+    sample->is_taken = host::sample_registers(&sample->registers, context);
 }
 
 }  // namespace
@@ -93,13 +70,14 @@ bool busy_wait_look(Fiber* fiber, const void* context) {
     if (processor == nullptr || !others_are_queued(processor)) return false;
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
     if (fiber->busy_wait_pc != 0) {
-        if (within_loop(host::program_counter(context), fiber->busy_wait_pc)) return true;
+        if (host::within_small_loop(host::program_counter(context), fiber->busy_wait_pc))
+            return true;
         fiber->busy_wait_pc = 0;
     }
     const BusySample before = worker->busy_sample;
     take(&worker->busy_sample, tick, context);
     if (!before.is_taken || !worker->busy_sample.is_taken || before.tick != tick ||
-        !stands_still(before, worker->busy_sample))
+        !host::stands_still(before.registers, worker->busy_sample.registers))
         return false;
     COUNT(busy_waiters);
     fiber->busy_wait_pc = host::program_counter(context);

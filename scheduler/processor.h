@@ -9,6 +9,7 @@
 
 #include "scheduler/fiber.h"
 #include "scheduler/host/kernel_thread.h"
+#include "scheduler/host/signal.h"
 #include "scheduler/lock.h"
 #include "scheduler/poller.h"
 #include "scheduler/run_queue.h"
@@ -61,8 +62,7 @@ enum class AfterSwitch : uint8_t {
 struct BusySample {
     bool is_taken = false;
     uint32_t tick = 0;  // schedule_tick: of which turn
-    long long registers[17];
-    uint32_t vectors[64];
+    host::RegisterSample registers;
 };
 
 struct Worker {
