@@ -17,6 +17,7 @@
 #include "interpose/hooks.h"
 #include "interpose/raw_calls.h"
 #include "scheduler/runtime.h"
+#include "shim/exit_words.h"
 #include "shim/kernel_state.h"
 #include "shim/thread.h"
 
@@ -251,6 +252,10 @@ int pf_prctl(int option, ...) {
     }
     if (self != nullptr && option == PR_GET_NAME) {
         memcpy(reinterpret_cast<char*>(a), shim::thread_of(self)->name, sizeof(shim::Thread::name));
+        return 0;
+    }
+    if (self != nullptr && option == PR_GET_TID_ADDRESS) {
+        *reinterpret_cast<int**>(a) = shim::exit_tid_address_get(self);
         return 0;
     }
     if (self != nullptr && changes_thread(option, a))

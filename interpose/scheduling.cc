@@ -4,6 +4,7 @@
 // to its worker, which then has it (shim/kernel_state.h); calls about fibers translate their ids,
 // since the kernel never sees one.  Normal policy for everybody is recorded and needs nothing.
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #include "interpose/hooks.h"
@@ -33,14 +34,15 @@ Fiber* fiber_of_clock(clockid_t clock) {
 // Whom a tid argument means: a fiber, a thread that only the kernel knows, or nobody.
 struct Target {
     Fiber* fiber = nullptr;
-    int tid = 0;  // -1: no such thread
+    int tid = 0;  // kNobody: no such thread
 };
+constexpr int kNobody = INT_MIN;  // the kernel refuses other negative ids itself
 Target target_of(pid_t tid) {
     Fiber* self = current_fiber();
     if (self == nullptr) return {nullptr, tid};
     if (tid == 0 || static_cast<uint32_t>(tid) == self->tid) return {self, 0};
     if (Fiber* fiber = fiber_with_tid(static_cast<uint32_t>(tid))) return {fiber, 0};
-    return {nullptr, static_cast<uint32_t>(tid) < kFirstFiberTid ? tid : -1};
+    return {nullptr, static_cast<uint32_t>(tid) < kFirstFiberTid || tid < 0 ? tid : kNobody};
 }
 
 // A call about one thread: by_fiber(fiber), or the kernel's own about any other tid.
@@ -48,7 +50,8 @@ template <class ByFiber, class... A>
 int about(pid_t tid, ByFiber&& by_fiber, long number, A... arguments) {
     const Target target = target_of(tid);
     if (target.fiber != nullptr) return finish(by_fiber(target.fiber));
-    return finish(target.tid < 0 ? -ESRCH : host::raw_syscall(number, target.tid, arguments...));
+    return finish(target.tid == kNobody ? -ESRCH
+                                        : host::raw_syscall(number, target.tid, arguments...));
 }
 
 bool has_ended(const Fiber* fiber) { return thread_of(fiber)->takes_no_signals; }
@@ -83,7 +86,7 @@ int pf_sched_getaffinity(pid_t tid, size_t size, cpu_set_t* set) {
     long rc = -ESRCH;
     if (target.fiber != nullptr)
         rc = read_affinity(target.fiber, size, set);
-    else if (target.tid >= 0)
+    else if (target.tid != kNobody)
         rc = host::raw_syscall(SYS_sched_getaffinity, target.tid,
                                size < INT32_MAX ? size : INT32_MAX, set);
     if (rc < 0) return finish(rc);
@@ -156,7 +159,7 @@ int pf_sched_rr_get_interval(pid_t tid, timespec* interval) {
 int pf_setpriority(__priority_which_t which, id_t who, int nice) {
     const Target target = which == PRIO_PROCESS ? target_of(static_cast<pid_t>(who)) : Target{};
     if (target.fiber != nullptr) return finish(change_nice(target.fiber, nice));
-    if (target.tid < 0) return finish(-ESRCH);
+    if (target.tid == kNobody) return finish(-ESRCH);
     return finish(host::raw_syscall(SYS_setpriority, static_cast<int>(which), who, nice));
 }
 
@@ -166,7 +169,7 @@ int pf_getpriority(__priority_which_t which, id_t who) {
     long rc = -ESRCH;
     if (target.fiber != nullptr)
         rc = read_nice(target.fiber);
-    else if (target.tid >= 0)
+    else if (target.tid != kNobody)
         rc = host::raw_syscall(SYS_getpriority, static_cast<int>(which), who);
     return rc < 0 ? finish(rc) : static_cast<int>(20 - rc);
 }

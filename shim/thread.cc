@@ -18,6 +18,7 @@
 #include "scheduler/runtime.h"
 #include "scheduler/wait_queue.h"
 #include "shim/cancel.h"
+#include "shim/exit_words.h"
 #include "shim/kernel_state.h"
 #include "shim/mutex.h"
 #include "shim/signal.h"
@@ -87,6 +88,7 @@ void run_key_destructors(Fiber* fiber) {
     run_key_destructors(fiber);
     robust_mutexes_release(fiber);
     kernel_state_forget(fiber);
+    exit_words_serve(fiber);
     signals_thread_ending(fiber);
     if (threads_left.fetch_sub(1) == 1) exit(0);
     RuntimeSection::enter(fiber);
