@@ -40,6 +40,16 @@ bool bind_to_new_worker(Fiber* fiber) {
     return true;
 }
 
+void lock_to_own_worker(Fiber* fiber) {
+    RuntimeSection section(fiber);
+    if (fiber->worker->is_leader && fiber != main_fiber() && fiber->lock_count == 0 &&
+        bind_to_new_worker(fiber)) {
+        leave_fiber(fiber, AfterSwitch::kYieldGlobal);  // comes back there
+        return;
+    }
+    lock_to_worker(fiber);
+}
+
 void unbind_from_new_worker(Fiber* fiber) {
     OptionalSection section;
     Worker* worker = fiber->locked_worker;

@@ -127,9 +127,11 @@ PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
     }
     attention = fiber->attention.load(std::memory_order_acquire);
     // In a call the interrupted stub returns first, and the fiber attends when it leaves.
-    constexpr uint32_t kAbove = kInterrupts | kAttendState;
-    if ((attention & kAbove) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
-        attention &= kAbove;
+    // Binding may move the fiber.
+    const uint32_t above =
+        may_yield_here(fiber, context) ? kInterrupts | kAttendState : uint32_t{kInterrupts};
+    if ((attention & above) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
+        attention &= above;
         fiber->attention.fetch_and(~attention);
         fiber->depth = 0;
         runtime_callbacks.attend(fiber, attention);

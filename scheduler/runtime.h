@@ -155,6 +155,10 @@ void exit_call(Fiber* fiber);
 
 void lock_to_worker(Fiber* fiber);
 void unlock_from_worker(Fiber* fiber);
+// The same, but never to the process's first kernel thread, whose state others take for the
+// process's
+// (/proc/PID): from there a fiber other than main moves to a clone.  Holds no lock.
+void lock_to_own_worker(Fiber* fiber);
 int worker_tid(const Fiber* fiber);  // kernel tid of the worker that it is bound to or that runs it
 // Before fiber_spawn, on a fiber or a foreign thread: `fiber` is bound to a kernel thread of its
 // own, cloned from the caller's, whose namespaces, capabilities, affinity and so on it inherits.

@@ -53,11 +53,6 @@ void apply(const StateRequest& request) {
         host::raw_syscall(SYS_ioprio_set, kOfProcess, 0, request.io_priority);
 }
 
-void bind_for_good(Fiber* self) {
-    lock_to_worker(self);
-    thread_of(self)->has_kernel_state = true;
-}
-
 // Makes the change now when the fiber is bound, else notes it.  now(tid) is the system call, note()
 // writes into a request.  The fiber is not the calling one.
 template <class Now, class Note>
@@ -126,8 +121,9 @@ KernelStateChange::KernelStateChange(Fiber* self)
     : self_(self), is_first_(self != nullptr && !thread_of(self)->has_kernel_state) {
     if (!is_first_) return;
     RuntimeSection section(self);
+    lock_to_own_worker(self);
     LockGuard guard(request_lock);
-    bind_for_good(self);
+    thread_of(self)->has_kernel_state = true;
 }
 
 long KernelStateChange::done(long answer) {
@@ -336,12 +332,19 @@ int kernel_state_of_new(Fiber* fiber, const ThreadAttributes& wanted) {
 void attend_kernel_state(Fiber* self) {
     Thread* thread = thread_of(self);
     RuntimeSection section(self);
-    LockGuard guard(request_lock);
-    StateRequest* request = thread->wanted;
-    if (request == nullptr) return;
-    thread->wanted = nullptr;
-    if (!thread->has_kernel_state) bind_for_good(self);
-    apply(*request);
+    const bool is_first = !thread->has_kernel_state;
+    if (is_first) lock_to_own_worker(self);
+    StateRequest* request;
+    {
+        LockGuard guard(request_lock);
+        request = thread->wanted;
+        thread->wanted = nullptr;
+        if (request != nullptr) {
+            thread->has_kernel_state = true;
+            apply(*request);
+        }
+    }
+    if (request == nullptr && is_first) unlock_from_worker(self);
     free_request(request);
 }
 
