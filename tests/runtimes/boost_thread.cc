@@ -22,12 +22,10 @@ int main() {
     std::printf("group %d\n", total);
 
     boost::atomic<int> interrupted(0);
-    boost::barrier ready(5);
     boost::condition_variable condition;
     std::vector<boost::thread> sleepers;
     for (int i = 0; i < 4; i++)
         sleepers.emplace_back([&, i] {
-            ready.wait();
             try {
                 boost::unique_lock<boost::mutex> lock(mutex);
                 if (i % 2 == 0) condition.wait(lock, [] { return false; });
@@ -37,9 +35,18 @@ int main() {
                 interrupted++;
             }
         });
-    ready.wait();
     for (auto& thread : sleepers) thread.interrupt(), thread.join();
     std::printf("interrupted %d\n", interrupted.load());
+
+    boost::barrier barrier(10);
+    boost::atomic<int> serial(0);
+    boost::thread_group phases;
+    for (int i = 0; i < 10; i++)
+        phases.create_thread([&] {
+            for (int n = 0; n < 30; n++) serial += barrier.wait();
+        });
+    phases.join_all();
+    std::printf("barrier %d\n", serial.load());
 
     boost::shared_mutex shared;
     int value = 0, seen = 0;
