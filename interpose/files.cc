@@ -45,9 +45,10 @@ long path_call(long number, int directory, const char* path, A... rest) {
 
 int status_of(int directory, const char* path, struct stat* status, int flags) {
     const auto rc = static_cast<int>(path_call(SYS_newfstatat, directory, path, status, flags));
+    if (rc != 0) return rc;
     unsigned long links = status->st_nlink;
-    if (rc == 0) count_threads(calling_fiber(), directory, path, &links);
-    if (rc == 0) status->st_nlink = links;
+    count_threads(calling_fiber(), directory, path, &links);
+    status->st_nlink = links;
     return rc;
 }
 

@@ -36,6 +36,11 @@ int finish(long rc) {
     return -1;
 }
 
+// The kernel is asked, by taking it for a path.
+bool is_readable(const void* address) {
+    return host::raw_syscall(SYS_faccessat, AT_FDCWD, address, F_OK) != -EFAULT;
+}
+
 template <class... A>
 int bound_call(long number, A... arguments) {
     return finish(shim::change_own_state(current_fiber(), number, arguments...));
@@ -118,7 +123,7 @@ class ThreadInHeader {
     explicit ThreadInHeader(void* header) {
         Fiber* self = current_fiber();
         auto* head = static_cast<__user_cap_header_struct*>(header);
-        if (self == nullptr || head == nullptr || head->pid <= 0) return;
+        if (self == nullptr || !is_readable(header) || head->pid <= 0) return;
         Fiber* fiber = fiber_with_tid(static_cast<uint32_t>(head->pid));
         if (fiber == nullptr) return;
         head_ = head;
@@ -247,10 +252,12 @@ int pf_prctl(int option, ...) {
     va_end(list);
     Fiber* self = current_fiber();
     if (self != nullptr && option == PR_SET_NAME) {
+        if (!is_readable(reinterpret_cast<const void*>(a))) return finish(-EFAULT);
         shim::set_thread_name(self, reinterpret_cast<const char*>(a));
         return 0;
     }
     if (self != nullptr && option == PR_GET_NAME) {
+        if (const long rc = host::raw_syscall(SYS_prctl, option, a); rc != 0) return finish(rc);
         memcpy(reinterpret_cast<char*>(a), shim::thread_of(self)->name, sizeof(shim::Thread::name));
         return 0;
     }

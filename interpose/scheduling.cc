@@ -25,12 +25,6 @@ int finish(long rc) {
     return -1;
 }
 
-// A kernel clock of one thread (man clock_getres): which fiber's, or null.
-Fiber* fiber_of_clock(clockid_t clock) {
-    if (clock >= 0 || (clock & 7) != 6) return nullptr;
-    return fiber_with_tid(~static_cast<uint32_t>(clock >> 3));
-}
-
 // Whom a tid argument means: a fiber, a thread that only the kernel knows, or nobody.
 struct Target {
     Fiber* fiber = nullptr;
@@ -116,12 +110,14 @@ int pf_pthread_setschedprio(pthread_t thread, int priority) {
 }
 
 int pf_sched_setscheduler(pid_t tid, int policy, const sched_param* parameters) {
+    if (parameters == nullptr) return finish(-EINVAL);
     return about(
         tid, [&](Fiber* fiber) { return change_policy(fiber, policy, parameters->sched_priority); },
         SYS_sched_setscheduler, policy, parameters);
 }
 
 int pf_sched_setparam(pid_t tid, const sched_param* parameters) {
+    if (parameters == nullptr) return finish(-EINVAL);
     return about(
         tid,
         [&](Fiber* fiber) {
@@ -136,6 +132,7 @@ int pf_sched_getscheduler(pid_t tid) {
 }
 
 int pf_sched_getparam(pid_t tid, sched_param* parameters) {
+    if (parameters == nullptr) return finish(-EINVAL);
     return about(
         tid,
         [&](Fiber* fiber) {

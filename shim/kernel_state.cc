@@ -137,6 +137,9 @@ long KernelStateChange::done(long answer) {
 
 long change_affinity(Fiber* fiber, size_t size, const void* mask) {
     const bool is_own = fiber == current_fiber();
+    // The kernel reads the mask before it looks for the thread, which does not exist.
+    if (host::raw_syscall(SYS_sched_setaffinity, kFirstFiberTid, size, mask) == -EFAULT)
+        return -EFAULT;
     if (is_own && !thread_of(fiber)->has_kernel_state && is_everywhere(size, mask)) return 0;
     if (is_own) return change_own_state(fiber, SYS_sched_setaffinity, 0, size, mask);
     if (const long rc = try_mask(size, mask); rc != 0) return rc;

@@ -300,6 +300,12 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
     exit(0);
 }
 
+Fiber* fiber_of_clock(clockid_t clock) {
+    constexpr int kKind = 7, kThread = 6;
+    if (clock >= 0 || (clock & kKind) != kThread) return nullptr;
+    return fiber_with_tid(~static_cast<uint32_t>(clock >> 3));
+}
+
 void set_thread_name(Fiber* fiber, const char* name) {
     Thread* thread = thread_of(fiber);
     size_t length = strnlen(name, sizeof thread->name - 1);

@@ -62,6 +62,9 @@ inline const Thread* thread_of(const Fiber* fiber) {
 inline Fiber* fiber_of(pthread_t thread) { return *host::tls_at(thread, &t_owner); }
 inline pthread_t handle_of(const Fiber* fiber) { return fiber->tp; }
 
+// Whose CPU clock it is, by the form of a thread's clock id (clock_getres(2)); null: nobody's.
+Fiber* fiber_of_clock(clockid_t clock);
+
 // Results are 0 or an error number as POSIX names them.
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
                   void* argument, bool is_c11);
