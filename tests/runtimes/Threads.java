@@ -120,6 +120,18 @@ public class Threads {
         } catch (SocketTimeoutException e) { System.out.println("accept timeout"); }
     }
 
+    // From JDK 21 on; older ones print nothing, natively and here.
+    static void virtual() throws Exception {
+        ExecutorService pool;
+        try {
+            pool = (ExecutorService) Executors.class.getMethod("newVirtualThreadPerTaskExecutor").invoke(null);
+        } catch (NoSuchMethodException e) { return; }
+        AtomicInteger done = new AtomicInteger();
+        for (int i = 0; i < 5000; i++) pool.submit(() -> { Thread.sleep(1); return done.incrementAndGet(); });
+        pool.shutdown();
+        System.out.println("virtual " + pool.awaitTermination(30, TimeUnit.SECONDS) + " " + done.get());
+    }
+
     static void garbage() throws Exception {
         AtomicLong kept = new AtomicLong();
         AtomicBoolean stop = new AtomicBoolean();
@@ -182,6 +194,7 @@ public class Threads {
         waits();
         executors();
         sockets();
+        virtual();
         garbage();
         processes();
         System.exit(3);
