@@ -98,6 +98,23 @@ ssize_t pf_getrandom(void* data, size_t size, unsigned flags) {
 
 // ---- the same, no cancellation points
 
+// Where a file system cannot, libc writes into every block.
+int pf_posix_fallocate64(int fd, off64_t offset, off64_t size) {
+    if (is_hidden(fd)) return EBADF;
+    return in_region([&] { return real(posix_fallocate64)(fd, offset, size); });
+}
+int pf_posix_fadvise64(int fd, off64_t offset, off64_t size, int advice) {
+    if (is_hidden(fd)) return EBADF;
+    const int saved = errno;
+    const long answer = short_call(SYS_fadvise64, fd, offset, size, advice);
+    const int error = answer == 0 ? 0 : errno;
+    errno = saved;
+    return error;
+}
+int pf_getentropy(void* data, size_t size) {
+    return in_region([&] { return real(getentropy)(data, size); });
+}
+
 int pf_syncfs(int fd) { return static_cast<int>(short_call(SYS_syncfs, fd)); }
 void pf_sync() { short_call(SYS_sync); }
 int pf_ftruncate64(int fd, off64_t size) {
@@ -140,6 +157,9 @@ ssize_t pf_readlinkat(int directory, const char* path, char* data, size_t size) 
 int pf_access(const char* path, int mode) {
     return static_cast<int>(short_call(SYS_access, path, mode));
 }
+int pf_faccessat(int directory, const char* path, int mode, int flags) {
+    return static_cast<int>(short_call(SYS_faccessat2, directory, path, mode, flags));
+}
 int pf_rename(const char* from, const char* to) {
     return static_cast<int>(short_call(SYS_rename, from, to));
 }
@@ -178,6 +198,10 @@ int pf_chmod(const char* path, mode_t mode) {
     return static_cast<int>(short_call(SYS_chmod, path, mode));
 }
 int pf_fchmod(int fd, mode_t mode) { return static_cast<int>(short_call(SYS_fchmod, fd, mode)); }
+// libc emulates AT_SYMLINK_NOFOLLOW.
+int pf_fchmodat(int directory, const char* path, mode_t mode, int flags) {
+    return in_region([&] { return real(fchmodat)(directory, path, mode, flags); });
+}
 int pf_chown(const char* path, uid_t user, gid_t group) {
     return static_cast<int>(short_call(SYS_chown, path, user, group));
 }

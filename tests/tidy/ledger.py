@@ -1,0 +1,79 @@
+"""Checks of interpose/hooks.def against tests/tidy/libc_symbols and the twins."""
+import re
+
+from project import code_only, files, ledger, read
+
+ROWS = re.compile(r"^(HOOK|PRIVATE_HOOK|ALIAS|INNER)\(([^,]+),([^,]+),(.*)\)\s*$", re.M)
+CLASSES = {"FIBER", "READY", "TIMER", "MAYBE", "BLOCKING", "TRACK"}
+# Which classes of a row fit what the symbol asks for.
+FIT = {
+    "ready": {"READY", "MAYBE", "BLOCKING", "TRACK"},
+    "timer": {"TIMER"},
+    "sync": {"FIBER", "MAYBE", "TRACK", "BLOCKING"},
+    "fiber": {"FIBER", "TRACK", "BLOCKING"},
+    "handoff": CLASSES - {"TIMER"},
+    "locked": {"TRACK", "BLOCKING"},
+    "private": CLASSES,
+}
+# A row of another class than its section's, and why.
+UNFIT = {}
+
+
+def rows():
+    return [(kind, symbol.strip(), second.strip(), rest) for kind, symbol, second, rest in
+            ROWS.findall(read("interpose/hooks.def"))]
+
+
+def wanted_symbols():
+    """{symbol: section} of libc_symbols"""
+    found, section = {}, None
+    for line in read("tests/tidy/libc_symbols").splitlines():
+        if line.startswith("["):
+            section = line.strip("[] ")
+        elif not line.startswith("#"):
+            found.update(dict.fromkeys(line.split(), section))
+    return found
+
+
+def ledger_rows_are_in_order():
+    found = rows()
+    bodies = {symbol: kind for kind, symbol, _, _ in found}
+    seen = set()
+    for kind, symbol, second, rest in found:
+        if symbol in seen:
+            yield f"{symbol} has two rows"
+        seen.add(symbol)
+        if kind == "ALIAS":
+            if bodies.get(second) not in ("HOOK", "PRIVATE_HOOK"):
+                yield f"{symbol} is an alias of {second}, which has no row with a body"
+        elif second not in CLASSES:
+            yield f"{symbol}: {second} is no class"
+        if kind != "INNER" and rest.split(",")[0].strip() not in ("R", "N"):
+            yield f"{symbol}: the redirect column is R or N"
+    lines = [line for line in read("interpose/hooks.def").splitlines() if re.match(r"[A-Z_]+\(", line)]
+    if len(lines) != len(found):
+        yield f"{len(lines) - len(found)} rows do not fit on one line of the form KIND(symbol, column, …)"
+
+
+def every_symbol_of_libc_has_a_row():
+    found = rows()
+    served = {symbol: second for _, symbol, second, _ in found}
+    for symbol, section in wanted_symbols().items():
+        row = served.get(symbol)
+        if row is None:
+            yield f"{symbol} ({section}) has no row in interpose/hooks.def"
+            continue
+        row = served.get(row, row) if row not in CLASSES else row
+        if row not in FIT[section] and UNFIT.get(symbol) != row:
+            yield f"{symbol} is of the section {section}, its row says {row}"
+
+
+def every_hook_occurs_in_a_twin():
+    """A program calls it by name, in code; comments do not count.  An alias is a spelling of its own."""
+    words = set()
+    for name in files():
+        if name.startswith("tests/conformance/") and name.endswith((".c", ".cc", ".inc")):
+            words |= set(re.findall(r"\w+", code_only(read(name), keep_strings=True)))
+    for symbol, kind in ledger().items():
+        if kind != "INNER" and symbol not in words:
+            yield f"{symbol} occurs in no twin of tests/conformance"
