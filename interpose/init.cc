@@ -62,6 +62,7 @@ __attribute__((constructor)) void at_load() {
 
 __attribute__((destructor)) void at_exit() {
     if (mode == Mode::kFresh || !options().stats || options().off) return;
+    count_calls();
     host::Line line;
     counters_line(line);
     line.add(" pid=%d", host::raw_getpid());

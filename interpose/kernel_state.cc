@@ -1,6 +1,7 @@
 // Calls that change what the kernel keeps per kernel thread: namespaces, capabilities, personality,
-// file-system ids, nice values, protection keys, I/O ports, segment bases, and what it traces.  The fiber is bound to its worker first, for good; the worker ends with it, so
-// that the changed state reaches no other fiber (Go: LockOSThread and its taint).
+// file-system ids, nice values, protection keys, I/O ports, segment bases, and what it traces.  The
+// fiber is bound to its worker first, for good; the worker ends with it, so that the changed state
+// reaches no other fiber (Go: LockOSThread and its taint).
 #include <errno.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -69,9 +70,15 @@ int pf_personality(unsigned long persona) {
 
 int pf_capset(void* header, const void* data) { return bound_call(SYS_capset, header, data); }
 
-int pf_setfsuid(uid_t id) { return bound_call(SYS_setfsuid, id); }
-
-int pf_setfsgid(gid_t id) { return bound_call(SYS_setfsgid, id); }
+// An id that is none only asks for the present one.
+int pf_setfsuid(uid_t id) {
+    if (id != static_cast<uid_t>(-1)) bind();
+    return finish(host::raw_syscall(SYS_setfsuid, id));
+}
+int pf_setfsgid(gid_t id) {
+    if (id != static_cast<gid_t>(-1)) bind();
+    return finish(host::raw_syscall(SYS_setfsgid, id));
+}
 
 // ---- nice values
 

@@ -63,7 +63,10 @@ bool is_inner(const Row& row) { return strcmp(row.redirect, "inside") == 0; }
 void print_row(const Row& row) {
     std::string note = row.is_alias ? std::string("as ") + row.served : "";
     if (row.note[0] != '\0') note += (note.empty() ? "" : "; ") + std::string(row.note);
-    printf("%-32s %-9s %-10s%s%s\n", row.symbol, class_of(row), is_inner(row) ? "inside" : is_redirected(row) ? "yes" : "no",
+    printf("%-32s %-9s %-10s%s%s\n", row.symbol, class_of(row),
+           is_inner(row)        ? "inside"
+           : is_redirected(row) ? "yes"
+                                : "no",
            note.empty() ? "" : " ", note.c_str());
 }
 
@@ -74,7 +77,9 @@ void print_hooks() {
     for (const Row& row : kRows) print_row(row);
     printf("\n");
     for (const Class& c : kClasses) printf("%-9s %s\n", c.name, c.meaning);
-    printf("redirected: yes: calls from inside libc arrive here too; inside: libc's own function, whose\n");
+    printf(
+        "redirected: yes: calls from inside libc arrive here too; inside: libc's own function, "
+        "whose\n");
     printf("            calls arrive at the rows marked yes, or which waits for nothing\n");
 }
 

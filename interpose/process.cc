@@ -101,8 +101,10 @@ int pf_clone(int (*function)(void*), void* stack, int flags, void* argument, ...
     host::raw_sigprocmask(SIG_SETMASK, &all, &mask);
     const int pid = real(clone)(run_cloned_child, stack, flags, &child, parent_tid, tls, child_tid);
     host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
-    COUNT(forks);
-    descriptors_all_shared();
+    if (pid > 0) {
+        COUNT(forks);
+        descriptors_all_shared();
+    }
     RuntimeSection::leave(fiber);
     return pid;
 }
