@@ -68,11 +68,11 @@ static void handles(void) {
 }
 
 // A kernel may be built without it; the output tells, natively and here.
-#define REFUSED(call, want)                                               \
-    do {                                                                  \
-        errno = 0;                                                        \
-        CHECK((call) == -1 && (errno == (want) || errno == ENOSYS));      \
-        printf("%.12s %s\n", #call, strerrorname_np(errno));              \
+#define REFUSED(call, want)                                          \
+    do {                                                             \
+        errno = 0;                                                   \
+        CHECK((call) == -1 && (errno == (want) || errno == ENOSYS)); \
+        printf("%.12s %s\n", #call, strerrorname_np(errno));         \
     } while (0)
 
 static void kernel(void) {

@@ -40,8 +40,8 @@ static void opens(void) {
     CHECK(closed(creat("c", 0600)) == 0 && closed(creat64("c", 0600)) == 0);
     CHECK_ERRNO(creat(".", 0600), EISDIR);
     CHECK_ERRNO(creat64("none/c", 0600), ENOENT);
-    const char* names[] = {"__open", "__open64", "__open_2", "__open64_2", "__open_nocancel",
-                           "__open64_nocancel"};
+    const char* names[] = {"__open",     "__open64",        "__open_2",
+                           "__open64_2", "__open_nocancel", "__open64_nocancel"};
     for (int i = 0; i < COUNT(names); i++) {
         open_function* call = (open_function*)dlsym(RTLD_DEFAULT, names[i]);
         CHECK(call != NULL);
@@ -94,7 +94,8 @@ static void looks(void) {
     CHECK_ERRNO(readlinkat(at, "none", target, sizeof target), ENOENT);
     CHECK(access("a", R_OK) == 0);
     CHECK_ERRNO(access("none", F_OK), ENOENT);
-    CHECK(faccessat(at, "a", W_OK, 0) == 0 && faccessat(at, "link", F_OK, AT_SYMLINK_NOFOLLOW) == 0);
+    CHECK(faccessat(at, "a", W_OK, 0) == 0 &&
+          faccessat(at, "link", F_OK, AT_SYMLINK_NOFOLLOW) == 0);
     CHECK(faccessat(at, "a", R_OK, AT_EACCESS) == 0);
     CHECK_ERRNO(faccessat(at, "a", X_OK, 0), EACCES);
     CHECK_ERRNO(faccessat(at, "a", F_OK, 0x40000000), EINVAL);

@@ -10,7 +10,8 @@
 template <class F>
 static F* spelled(const char* name) {
     void* found = dlsym(RTLD_DEFAULT, name);
-    if (found == nullptr) found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
+    if (found == nullptr)
+        found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
     if (found == nullptr) fprintf(stderr, "%s\n", name);
     CHECK(found != nullptr);
     printf("%s\n", name);
@@ -80,8 +81,8 @@ static void polls() {
     sem_post(&ask);
     CHECK(poll_chk(&one, 1, -1, sizeof one) == 1);
     expect(read(fds[0], in, 16));
-    auto* ppoll_chk = spelled<int(pollfd*, nfds_t, const timespec*, const sigset_t*, size_t)>(
-        "__ppoll_chk");
+    auto* ppoll_chk =
+        spelled<int(pollfd*, nfds_t, const timespec*, const sigset_t*, size_t)>("__ppoll_chk");
     sem_post(&ask);
     CHECK(ppoll_chk(&one, 1, nullptr, nullptr, sizeof one) == 1);
     expect(read(fds[0], in, 16));
@@ -139,7 +140,8 @@ static void writes() {
 static void makes() {
     auto* socket_call = spelled<int(int, int, int)>("__socket");
     auto* connect_call = spelled<int(int, const sockaddr*, socklen_t)>("__connect");
-    const int listener = socket(AF_INET, SOCK_STREAM, 0), client = socket_call(AF_INET, SOCK_STREAM, 0);
+    const int listener = socket(AF_INET, SOCK_STREAM, 0),
+              client = socket_call(AF_INET, SOCK_STREAM, 0);
     CHECK(listener >= 0 && client >= 0);
     CHECK_ERRNO(socket_call(-1, SOCK_STREAM, 0), EAFNOSUPPORT);
     sockaddr_in address = {};
@@ -166,7 +168,8 @@ static void makes() {
     CHECK(pipe_call(pair) == 0 && write(pair[1], "x", 1) == 1 && read(pair[0], in, 2) == 1);
     for (const char* name : {"fcntl", "fcntl64", "__fcntl", "__libc_fcntl64"}) {
         auto* call = spelled<int(int, int, ...)>(name);
-        CHECK(call(pair[0], F_SETFL, O_NONBLOCK) == 0 && (call(pair[0], F_GETFL) & O_NONBLOCK) != 0);
+        CHECK(call(pair[0], F_SETFL, O_NONBLOCK) == 0 &&
+              (call(pair[0], F_GETFL) & O_NONBLOCK) != 0);
         CHECK_ERRNO(read(pair[0], in, 1), EAGAIN);
         CHECK(call(pair[0], F_SETFL, 0) == 0);
         const int copy = call(pair[0], F_DUPFD_CLOEXEC, 50);

@@ -14,7 +14,8 @@
 template <class F>
 static F* spelled(const char* name) {
     void* found = dlsym(RTLD_DEFAULT, name);
-    if (found == nullptr) found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
+    if (found == nullptr)
+        found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
     if (found == nullptr) fprintf(stderr, "%s\n", name);
     CHECK(found != nullptr);
     printf("%s\n", name);

@@ -8,7 +8,8 @@
 template <class F>
 static F* spelled(const char* name) {
     void* found = dlsym(RTLD_DEFAULT, name);
-    if (found == nullptr) found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
+    if (found == nullptr)
+        found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
     if (found == nullptr) fprintf(stderr, "%s\n", name);
     CHECK(found != nullptr);
     printf("%s\n", name);
@@ -32,8 +33,7 @@ static void mutexes() {
     pthread_mutexattr_t attributes;
     CHECK_OK(pthread_mutexattr_init(&attributes));
     CHECK_OK(pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_ERRORCHECK));
-    auto* init =
-        spelled<int(pthread_mutex_t*, const pthread_mutexattr_t*)>("__pthread_mutex_init");
+    auto* init = spelled<int(pthread_mutex_t*, const pthread_mutexattr_t*)>("__pthread_mutex_init");
     auto* lock_call = spelled<MutexCall>("__pthread_mutex_lock");
     auto* try_call = spelled<MutexCall>("__pthread_mutex_trylock");
     auto* unlock_call = spelled<MutexCall>("__pthread_mutex_unlock");

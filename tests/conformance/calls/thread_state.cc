@@ -1,6 +1,6 @@
 // What the kernel keeps for each thread: nice values, scheduling, personality, file-system ids,
-// capabilities, namespaces, I/O ports, segment bases, local descriptor tables.  The thread that sets
-// it has it wherever it goes on, another one does not; refusals are those of the manual pages.
+// capabilities, namespaces, I/O ports, segment bases, local descriptor tables.  The thread that
+// sets it has it wherever it goes on, another one does not; refusals are those of the manual pages.
 // expect: fibers>=11 native_fallbacks=0 locked>=11
 #include "../../support/twin.h"
 
@@ -176,9 +176,8 @@ int main() {
     home = open("/proc/self/ns/uts", O_RDONLY);
     CHECK(home >= 0);
     int count = 0;
-    const char* names[][3] = {
-        {"sched_setscheduler", "sched_getscheduler", "sched_getparam"},
-        {"__sched_setscheduler", "__sched_getscheduler", "__sched_getparam"}};
+    const char* names[][3] = {{"sched_setscheduler", "sched_getscheduler", "sched_getparam"},
+                              {"__sched_setscheduler", "__sched_getscheduler", "__sched_getparam"}};
     for (const auto& name : names) {
         set_scheduler = (decltype(set_scheduler))dlsym(RTLD_DEFAULT, name[0]);
         get_scheduler = (decltype(get_scheduler))dlsym(RTLD_DEFAULT, name[1]);
