@@ -40,6 +40,9 @@ void read_options() {
         return;
     }
     if (!options().children) unsetenv("LD_PRELOAD");
+#ifdef PFIBER_MUTANTS
+    mutate_from_environment();
+#endif
 }
 
 // Where libc is not redirected its fork does not pass through our _Fork.  Ours are the first

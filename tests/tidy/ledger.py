@@ -87,3 +87,24 @@ def every_hook_occurs_in_a_twin():
     for symbol, kind in ledger().items():
         if kind != "INNER" and symbol not in words and symbol not in UNNAMED:
             yield f"{symbol} occurs in no twin of tests/conformance"
+
+
+def every_skip_is_listed():
+    """Each SKIP(reason) of a twin has its line in tests/skips, and each line its SKIP."""
+    listed = set()
+    for line in read("tests/skips").splitlines():
+        if line and not line.startswith("#"):
+            parts = [part.strip() for part in line.split("|")]
+            if len(parts) != 4:
+                yield f"tests/skips: '{line}' has not four columns"
+            elif parts[0] == "conformance":
+                listed.add((parts[1], parts[2]))
+    found = set()
+    for name in files():
+        if name.startswith("tests/conformance/") and name.endswith((".c", ".cc")):
+            test = name[len("tests/conformance/"):].rsplit(".", 1)[0]
+            found |= {(test, reason) for reason in re.findall(r'\bSKIP\("([^"]*)"\)', read(name))}
+    for test, reason in sorted(found - listed):
+        yield f"{test} may be skipped ({reason}), but tests/skips does not list it"
+    for test, reason in sorted(listed - found):
+        yield f"tests/skips lists {test} ({reason}), which skips for no such reason"
