@@ -1,11 +1,12 @@
 // Every other spelling of the calls on descriptors, looked up by name as old programs and libraries
 // bind to them: each waits once for another thread, and fails once as its manual page says.
-// expect: fibers>=2 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_io>=18 parks_timer>=18
+// expect: fibers>=2 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_io>=18 parks_timer>=20
 #include "../../support/twin.h"
 
 #include <dlfcn.h>
 #include <sys/select.h>
 #include <sys/stat.h>
+#include <threads.h>
 
 template <class F>
 static F* spelled(const char* name) {
@@ -190,6 +191,9 @@ static void sleeps() {
     const int64_t before = now_ms();
     CHECK(call(&little, nullptr) == 0 && now_ms() >= before + 2);
     CHECK_ERRNO(call(&bad, nullptr), EINVAL);
+    CHECK(usleep(3000) == 0 && sleep(0) == 0);
+    CHECK(thrd_sleep(&little, nullptr) == 0 && thrd_sleep(&bad, nullptr) < -1);
+    CHECK(now_ms() >= before + 8);
     auto* clock_call = spelled<int(clockid_t, timespec*)>("__clock_gettime");
     timespec now = {}, again = {};
     CHECK(clock_call(CLOCK_MONOTONIC, &now) == 0 && clock_gettime(CLOCK_MONOTONIC, &again) == 0);

@@ -143,7 +143,7 @@ static void signals() {
     CHECK_ERRNO(set_action(SIGKILL, &action, nullptr), EINVAL);
     CHECK(raise_call(SIGUSR1) == 0 && caught == SIGUSR1);
     CHECK_ERRNO(raise_call(99), EINVAL);
-    for (const char* name : {"bsd_signal", "ssignal"}) {
+    for (const char* name : {"signal", "bsd_signal", "ssignal"}) {
         auto* call = spelled<sighandler_t(int, sighandler_t)>(name);
         CHECK(call(SIGUSR2, on_signal) == SIG_DFL && raise_call(SIGUSR2) == 0);
         CHECK(caught == SIGUSR2 && call(SIGUSR2, SIG_DFL) == on_signal);

@@ -1,6 +1,6 @@
 // What waits for a server in the inside of libc: the resolver for a name server, users for the name
-// service cache, messages for the system log, interfaces for the kernel's netlink socket.  Each parks
-// its thread; the servers are threads of the same program, in a mount namespace of its own.
+// service cache, messages for the system log, interfaces for the kernel's netlink socket.  Each
+// parks its thread; the servers are threads of the same program, in a mount namespace of its own.
 // expect: fibers>=4 native_fallbacks=0 missed_blocking=0 parks_io>=20
 #include "../../support/twin.h"
 

@@ -1,6 +1,6 @@
 // What waits in the inside of libc: streams of bytes and of wide characters on a FIFO, opened,
-// reopened, read and written by every family of calls, directory streams and trees, temporary files,
-// named semaphores, pseudo-terminals.  What the monitor finds sleeping where no hook saw it
+// reopened, read and written by every family of calls, directory streams and trees, temporary
+// files, named semaphores, pseudo-terminals.  What the monitor finds sleeping where no hook saw it
 // (missed_blocking) is nothing.
 // expect: fibers>=19 native_fallbacks=0 missed_blocking=0 parks_io>=60 calls>=139
 #include "../../support/twin.h"
@@ -48,7 +48,8 @@ static void reads() {
         CHECK(fgets(text, sizeof text, f));
         CHECK_STR(text, line);
     });
-    reading("getc", [](FILE* f) { CHECK(getc(f) == 'o' && ungetc('x', f) == 'x' && fgetc(f) == 'x'); });
+    reading("getc",
+            [](FILE* f) { CHECK(getc(f) == 'o' && ungetc('x', f) == 'x' && fgetc(f) == 'x'); });
     reading("getw", [](FILE* f) { CHECK(getw(f) == 0x20656e6f); });
     reading("fread", [](FILE* f) { CHECK_EQ(fread(text, 1, sizeof text, f), sizeof line - 1); });
     reading("fread_unlocked",
@@ -64,7 +65,8 @@ static void reads() {
         int number = 0;
         CHECK(fscanf(f, "%60s %d", text, &number) == 2 && number == 2);
     });
-    reading("fgetws", [](FILE* f) { CHECK(fgetws(wide, 64, f) && wcscmp(wide, L"one 2 three\n") == 0); });
+    reading("fgetws",
+            [](FILE* f) { CHECK(fgetws(wide, 64, f) && wcscmp(wide, L"one 2 three\n") == 0); });
     reading("fgetwc", [](FILE* f) { CHECK(fgetwc(f) == L'o' && ungetwc(L'x', f) == L'x'); });
     reading("fwscanf", [](FILE* f) {
         int number = 0;
