@@ -1,6 +1,6 @@
 // Every call on the bytes of a file, each spelling once with success and once with an error that
-// its manual page names. expect: fibers>=1 native_fallbacks=0 missed_blocking=0 calls>=93
-// handoffs>=3
+// its manual page names.
+// expect: fibers>=1 native_fallbacks=0 missed_blocking=0 calls>=93 handoffs>=3
 #include "../../support/twin.h"
 
 #include <dirent.h>
