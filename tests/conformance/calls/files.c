@@ -1,11 +1,12 @@
 // Every call on the bytes of a file, each spelling once with success and once with an error that
 // its manual page names.
-// expect: fibers>=1 native_fallbacks=0 missed_blocking=0 calls>=93 handoffs>=3
+// expect: fibers>=1 native_fallbacks=0 missed_blocking=0 calls>=95 handoffs>=3
 #include "../../support/twin.h"
 
 #include <dirent.h>
 #include <dlfcn.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -145,6 +146,10 @@ static void others(void) {
     for (int i = 0; i < 64; i++) zeros += data[i] == 0;
     CHECK_LT(zeros, 16);
     CHECK_ERRNO(getentropy(data, 257), EIO);
+    int waiting = -1;
+    CHECK(write(pipes[1], "abc", 3) == 3 && ioctl(pipes[0], FIONREAD, &waiting) == 0);
+    CHECK(waiting == 3 && read(pipes[0], data, 3) == 3);
+    CHECK_ERRNO(ioctl(fd, TIOCGWINSZ, data), ENOTTY);
     puts("others");
 }
 

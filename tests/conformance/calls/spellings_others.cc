@@ -155,7 +155,14 @@ static void signals() {
     sigemptyset(&none);
     sigemptyset(&one);
     sigaddset(&one, SIGUSR1);
-    CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
+    sigset_t now;
+    CHECK(sigprocmask(SIG_BLOCK, &one, nullptr) == 0);
+    CHECK_ERRNO(sigprocmask(99, &one, nullptr), EINVAL);
+    nap(1);
+    CHECK(pthread_sigmask(SIG_BLOCK, nullptr, &now) == 0 && sigismember(&now, SIGUSR1));
+    caught = 0;
+    CHECK(raise_call(SIGUSR1) == 0 && caught == 0);  // pending
+    CHECK(sigwaitinfo(&one, nullptr) == SIGUSR1);
     waiting = pthread_self();
     auto* timed = spelled<int(const sigset_t*, siginfo_t*, const timespec*)>("__sigtimedwait");
     const timespec minute = {60, 0}, little = {0, 5000000};
@@ -168,11 +175,22 @@ static void signals() {
     CHECK_EQ(caught, SIGUSR1);
 }
 
+static void* adds_four(void* number) {
+    nap(1);
+    *(int*)number += 4;
+    return nullptr;
+}
 static void processes() {
     int status;
     auto* fork_call = spelled<pid_t()>("_Fork");
     pid_t pid = fork_call();
-    if (pid == 0) _exit(7);
+    if (pid == 0) {
+        // A process of its own, with threads of its own.
+        int number = 3;
+        const pthread_t thread = start(adds_four, &number);
+        finish(thread);
+        _exit(number);
+    }
     CHECK(pid > 0 && waitpid(pid, &status, 0) == pid);
     printf("%d\n", WEXITSTATUS(status));
     auto* vfork_call = spelled<pid_t()>("__vfork");

@@ -1,7 +1,7 @@
 // What the kernel keeps for each thread: nice values, scheduling, personality, file-system ids,
 // capabilities, namespaces, I/O ports, segment bases, local descriptor tables.  The thread that
 // sets it has it wherever it goes on, another one does not; refusals are those of the manual pages.
-// expect: fibers>=11 native_fallbacks=0 locked>=11
+// expect: fibers>=20 native_fallbacks=0 locked>=18
 #include "../../support/twin.h"
 
 #include <asm/ldt.h>
@@ -69,7 +69,7 @@ static void set_affinity() {
 }
 static long get_affinity() {
     cpu_set_t set;
-    CHECK(sched_getaffinity(0, sizeof set, &set) == 0);
+    CHECK(sched_getaffinity(gettid(), sizeof set, &set) == 0);
     return CPU_COUNT(&set);
 }
 
@@ -80,6 +80,9 @@ static void set_policy() {
     sched_param p = {};
     CHECK(set_scheduler(0, SCHED_BATCH, &p) == 0 && get_scheduler(0) == SCHED_BATCH);
     CHECK(sched_setparam(0, &p) == 0 && get_param(0, &p) == 0 && p.sched_priority == 0);
+    // By its own id, too.
+    CHECK(sched_setparam(gettid(), &p) == 0 && get_param(gettid(), &p) == 0);
+    CHECK(set_scheduler(gettid(), SCHED_BATCH, &p) == 0 && get_scheduler(gettid()) == SCHED_BATCH);
     p.sched_priority = 1;
     CHECK_ERRNO(sched_setparam(0, &p), EINVAL);
     CHECK_ERRNO(set_scheduler(0, 99, &p), EINVAL);
@@ -145,12 +148,19 @@ static long get_gs() {
     return (long)base;
 }
 
-static void* others(void* unused) {
-    // A kernel may be built without them; the output tells, natively and here.
+// Each of these binds its thread, whether it succeeds or not; those that a kernel may be built
+// without are compared with native by the output.
+static void* sets_ports(void* unused) {
     CHECK(ioperm(1 << 20, 1, 1) == -1 && (errno == EINVAL || errno == ENOSYS));
     printf("ioperm %s\n", strerrorname_np(errno));
+    return unused;
+}
+static void* sets_level(void* unused) {
     CHECK(iopl(9) == -1 && (errno == EINVAL || errno == ENOSYS));
     printf("iopl %s\n", strerrorname_np(errno));
+    return unused;
+}
+static void* sets_table(void* unused) {
     user_desc entry = {};
     entry.entry_number = 5;
     entry.limit = 1;
@@ -158,8 +168,14 @@ static void* others(void* unused) {
     char table[64];
     CHECK_GE(modify_ldt(0, table, sizeof table), 48);
     printf("modify_ldt %d\n", modify_ldt(99, table, sizeof table));
-    CHECK_ERRNO(pkey_set(99, 0), EINVAL);
+    return unused;
+}
+static void* allocates_key(void* unused) {
     CHECK_ERRNO(pkey_alloc(1, 0), EINVAL);
+    return unused;
+}
+static void* sets_key(void* unused) {
+    CHECK_ERRNO(pkey_set(99, 0), EINVAL);
     const int key = pkey_alloc(0, PKEY_DISABLE_WRITE);
     if (key >= 0) {  // else the machine has none
         CHECK(pkey_set(key, PKEY_DISABLE_ACCESS) == 0);
@@ -168,6 +184,47 @@ static void* others(void* unused) {
         CHECK_EQ(pkey_get(key), PKEY_DISABLE_ACCESS);
         CHECK(pkey_free(key) == 0);
     }
+    return unused;
+}
+
+static int away;
+static sem_t opened, entered;
+static void* makes_namespace(void* unused) {
+    CHECK(unshare(CLONE_NEWUTS) == 0);
+    CHECK((away = open("/proc/thread-self/ns/uts", O_RDONLY)) >= 0);
+    sem_post(&opened);
+    wait_sem(&entered);
+    return unused;
+}
+static void* enters_namespace(void* unused) {
+    wait_sem(&opened);
+    const long before = get_namespace();
+    CHECK(setns(away, CLONE_NEWUTS) == 0);
+    const long after = get_namespace();
+    CHECK_NE(before, after);
+    for (int i = 0; i < 5; i++) {
+        nap(1);
+        CHECK_EQ(get_namespace(), after);
+    }
+    sem_post(&entered);
+    return unused;
+}
+
+// CPU time belongs to the thread, not to what runs it.
+static void* burns(void* unused) {
+    timespec used = {};
+    while (used.tv_sec == 0 && used.tv_nsec < 60000000) {
+        for (volatile int i = 0; i < 100000; i = i + 1) {
+        }
+        CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0);
+    }
+    return unused;
+}
+static void* has_used_little(void* unused) {
+    rusage usage;
+    CHECK(getrusage(RUSAGE_THREAD, &usage) == 0);
+    CHECK_LT(usage.ru_utime.tv_sec * 1000 + usage.ru_utime.tv_usec / 1000, 30);
+    CHECK_ERRNO(getrusage((__rusage_who_t)99, &usage), EINVAL);
     return unused;
 }
 
@@ -210,7 +267,13 @@ int main() {
         Subject affinity = {"affinity", set_affinity, get_affinity};
         finish(start(sets, &affinity));
     }
-    finish(start(others, nullptr));
+    CHECK_OK(sem_init(&opened, 0, 0));
+    CHECK_OK(sem_init(&entered, 0, 0));
+    const pthread_t maker = start(makes_namespace, nullptr);
+    void* (*const others[])(void*) = {enters_namespace, sets_ports,    sets_level, sets_table,
+                                      sets_key,         allocates_key, burns,      has_used_little};
+    for (auto* other : others) finish(start(other, nullptr));
+    finish(maker);
     printf("%d\n", count);
     return 0;
 }

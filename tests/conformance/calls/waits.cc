@@ -183,8 +183,9 @@ static void sends() {
     char path[] = "/tmp/pfiber-twin-XXXXXX";
     CHECK((file = mkstemp(path)) >= 0 && unlink(path) == 0);
     CHECK(ftruncate(file, sizeof out) == 0);
-    SENDING(sendfile, false,
-            (lseek(file, (off_t)(sizeof out - left), SEEK_SET), sendfile(fds[0], file, nullptr, left)));
+    SENDING(
+        sendfile, false,
+        (lseek(file, (off_t)(sizeof out - left), SEEK_SET), sendfile(fds[0], file, nullptr, left)));
     CHECK(close(file) == 0);
 }
 
