@@ -7,38 +7,19 @@
 #include <stdarg.h>
 #include <string.h>
 
-#include "interpose/scheduling.h"
-
 #include "interpose/hooks.h"
 #include "scheduler/cpu_time.h"
 #include "scheduler/host/clock.h"
 #include "scheduler/runtime.h"
+#include "shim/exit_words.h"
 #include "shim/thread.h"
-
-namespace pfiber::interpose {
-
-namespace {
-constexpr uint32_t kFirstFiberTid = 1u << 22;
-}
-
-int kernel_tid(pid_t tid) {
-    Fiber* self = current_fiber();
-    if (self == nullptr) return tid;
-    if (tid == 0 || static_cast<uint32_t>(tid) == self->tid) return worker_tid(self);
-    if (static_cast<uint32_t>(tid) < kFirstFiberTid) return tid;
-    Fiber* fiber = fiber_with_tid(static_cast<uint32_t>(tid));
-    if (fiber == nullptr) return -1;
-    // Not running, not bound: what holds for the process holds for it.
-    return fiber->locked_worker != nullptr ? worker_tid(fiber) : host::raw_getpid();
-}
-
-}  // namespace pfiber::interpose
 
 using namespace pfiber;
 using namespace pfiber::shim;
-using pfiber::interpose::kernel_tid;
 
 namespace {
+
+constexpr uint32_t kFirstFiberTid = 1u << 22;
 
 int finish(long rc) {
     if (rc >= 0) return static_cast<int>(rc);
@@ -50,6 +31,18 @@ int finish(long rc) {
 Fiber* fiber_of_clock(clockid_t clock) {
     if (clock >= 0 || (clock & 7) != 6) return nullptr;
     return fiber_with_tid(~static_cast<uint32_t>(clock >> 3));
+}
+
+// What a tid argument means to the kernel: 0 and a fiber's own id are its worker.  -1: no such.
+int kernel_tid(pid_t tid) {
+    Fiber* self = current_fiber();
+    if (self == nullptr) return tid;
+    if (tid == 0 || static_cast<uint32_t>(tid) == self->tid) return worker_tid(self);
+    if (static_cast<uint32_t>(tid) < kFirstFiberTid) return tid;
+    Fiber* fiber = fiber_with_tid(static_cast<uint32_t>(tid));
+    if (fiber == nullptr) return -1;
+    // Not running, not bound: what holds for the process holds for it.
+    return fiber->locked_worker != nullptr ? worker_tid(fiber) : host::raw_getpid();
 }
 
 bool is_self(pid_t tid) {
@@ -258,6 +251,10 @@ int pf_prctl(int option, ...) {
     if (self != nullptr && option == PR_GET_NAME) {
         memset(reinterpret_cast<char*>(a), 0, sizeof(Thread::name));
         memcpy(reinterpret_cast<char*>(a), thread_of(self)->name, sizeof(Thread::name));
+        return 0;
+    }
+    if (self != nullptr && option == PR_GET_TID_ADDRESS) {
+        *reinterpret_cast<int**>(a) = exit_tid_address_get(self);
         return 0;
     }
     return finish(host::raw_syscall(SYS_prctl, option, a, b, c, d));

@@ -96,7 +96,8 @@ static void conditions() {
     });
     pair("cond_clockwait", signals_cond, [] {
         const timespec until = minute(CLOCK_MONOTONIC);
-        wait_for_flag([&] { return pthread_cond_clockwait(&cond, &mutex, CLOCK_MONOTONIC, &until); });
+        wait_for_flag(
+            [&] { return pthread_cond_clockwait(&cond, &mutex, CLOCK_MONOTONIC, &until); });
     });
     CHECK_OK(pthread_cond_destroy(&cond));
 }
@@ -106,15 +107,15 @@ static void holds_write() {
     hold();
     CHECK_OK(pthread_rwlock_unlock(&lock));
 }
-#define RWLOCK(name, ...)                                     \
-    pair(#name, holds_write, [] {                             \
-        const timespec until = minute(CLOCK_REALTIME);        \
-        const timespec later = minute(CLOCK_MONOTONIC);       \
-        (void)until, (void)later;                             \
-        CHECK_RC(pthread_rwlock_tryrdlock(&lock), EBUSY);     \
-        CHECK_RC(pthread_rwlock_trywrlock(&lock), EBUSY);     \
+#define RWLOCK(name, ...)                                      \
+    pair(#name, holds_write, [] {                              \
+        const timespec until = minute(CLOCK_REALTIME);         \
+        const timespec later = minute(CLOCK_MONOTONIC);        \
+        (void)until, (void)later;                              \
+        CHECK_RC(pthread_rwlock_tryrdlock(&lock), EBUSY);      \
+        CHECK_RC(pthread_rwlock_trywrlock(&lock), EBUSY);      \
         CHECK_OK(pthread_rwlock_##name(&lock, ##__VA_ARGS__)); \
-        CHECK_OK(pthread_rwlock_unlock(&lock));               \
+        CHECK_OK(pthread_rwlock_unlock(&lock));                \
     })
 static void rwlocks() {
     RWLOCK(rdlock);
@@ -162,10 +163,12 @@ static void others() {
     static pthread_once_t once;
     static once_flag c11_once;
     static int runs;
-    pair("once", [] { pthread_once(&once, [] { hold(), runs++; }); },
-         [] { pthread_once(&once, [] { runs = 99; }); });
-    pair("call_once", [] { call_once(&c11_once, [] { hold(), runs++; }); },
-         [] { call_once(&c11_once, [] { runs = 99; }); });
+    pair(
+        "once", [] { pthread_once(&once, [] { hold(), runs++; }); },
+        [] { pthread_once(&once, [] { runs = 99; }); });
+    pair(
+        "call_once", [] { call_once(&c11_once, [] { hold(), runs++; }); },
+        [] { call_once(&c11_once, [] { runs = 99; }); });
     CHECK_EQ(runs, 2);
     static const auto body = [](void*) -> void* {
         hold();
@@ -206,24 +209,26 @@ static void c11() {
         flag = 0;
         CHECK_EQ(mtx_unlock(&c11_mutex), thrd_success);
     };
-    pair("cnd_signal",
-         [] {
-             hold();
-             mtx_lock(&c11_mutex);
-             flag = 1;
-             CHECK_EQ(cnd_signal(&c11_cond), thrd_success);
-             mtx_unlock(&c11_mutex);
-         },
-         wait);
-    pair("cnd_broadcast",
-         [] {
-             hold();
-             mtx_lock(&c11_mutex);
-             flag = 1;
-             CHECK_EQ(cnd_broadcast(&c11_cond), thrd_success);
-             mtx_unlock(&c11_mutex);
-         },
-         wait);
+    pair(
+        "cnd_signal",
+        [] {
+            hold();
+            mtx_lock(&c11_mutex);
+            flag = 1;
+            CHECK_EQ(cnd_signal(&c11_cond), thrd_success);
+            mtx_unlock(&c11_mutex);
+        },
+        wait);
+    pair(
+        "cnd_broadcast",
+        [] {
+            hold();
+            mtx_lock(&c11_mutex);
+            flag = 1;
+            CHECK_EQ(cnd_broadcast(&c11_cond), thrd_success);
+            mtx_unlock(&c11_mutex);
+        },
+        wait);
     cnd_destroy(&c11_cond);
 }
 

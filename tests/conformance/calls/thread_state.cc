@@ -98,10 +98,21 @@ static void set_personality() {
     CHECK_EQ(personality(ADDR_NO_RANDOMIZE | personality(0xffffffff)) & ADDR_NO_RANDOMIZE, 0);
 }
 static long get_personality() { return personality(0xffffffff); }
+// The fourth column is that of the file system.
+static long id_of(const char* key) {
+    FILE* status = fopen("/proc/thread-self/status", "r");
+    CHECK(status != nullptr);
+    char line[256];
+    long id = -1;
+    while (fgets(line, sizeof line, status) != nullptr)
+        if (strncmp(line, key, 4) == 0) CHECK_EQ(sscanf(line + 4, "%*d %*d %*d %ld", &id), 1);
+    CHECK(fclose(status) == 0);
+    return id;
+}
 static void set_fsuid() { CHECK_EQ(setfsuid(4321), (int)geteuid()); }
-static long get_fsuid() { return setfsuid((uid_t)-1); }
+static long get_fsuid() { return id_of("Uid:"); }
 static void set_fsgid() { CHECK_EQ(setfsgid(4321), (int)getegid()); }
-static long get_fsgid() { return setfsgid((gid_t)-1); }
+static long get_fsgid() { return id_of("Gid:"); }
 
 static __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
 static long get_capabilities() {
