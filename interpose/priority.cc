@@ -47,8 +47,8 @@ long set_nice(int which, id_t who, int value) {
         bind();
         return host::raw_syscall(SYS_setpriority, PRIO_PROCESS, 0, value);
     }
-    const int kernel = which == PRIO_PROCESS ? kernel_tid(static_cast<pid_t>(who))
-                                             : static_cast<int>(who);
+    const int kernel =
+        which == PRIO_PROCESS ? kernel_tid(static_cast<pid_t>(who)) : static_cast<int>(who);
     if (kernel < 0 && which == PRIO_PROCESS) return -ESRCH;
     return host::raw_syscall(SYS_setpriority, which, kernel, value);
 }
@@ -65,8 +65,7 @@ int pf_setpriority(__priority_which_t which, id_t who, int value) {
 
 int pf_getpriority(__priority_which_t which, id_t who) {
     const bool is_thread = static_cast<int>(which) == PRIO_PROCESS;
-    const int kernel =
-        is_thread ? kernel_tid(static_cast<pid_t>(who)) : static_cast<int>(who);
+    const int kernel = is_thread ? kernel_tid(static_cast<pid_t>(who)) : static_cast<int>(who);
     if (kernel < 0 && is_thread) return finish(-ESRCH);
     const long rc = host::raw_syscall(SYS_getpriority, static_cast<int>(which), kernel);
     return rc < 0 ? finish(rc) : static_cast<int>(kNiceOffset - rc);
