@@ -186,10 +186,12 @@ int pf_mq_close(mqd_t queue) {
 
 int pf_tcdrain(int fd) {
     constexpr unsigned long kTcsbrk = 0x5409;
+    if (is_hidden(fd)) return static_cast<int>(result(-EBADF));
     return static_cast<int>(long_call(Restart::kYes, SYS_ioctl, fd, kTcsbrk, 1));
 }
 
 int pf_tcsetattr(int fd, int actions, const termios* wanted) {
+    if (is_hidden(fd)) return static_cast<int>(result(-EBADF));
     if (actions == TCSANOW) return in_region([&] { return real(tcsetattr)(fd, actions, wanted); });
     return in_handed_off_region([&] { return real(tcsetattr)(fd, actions, wanted); });
 }
