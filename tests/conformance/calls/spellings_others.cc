@@ -151,6 +151,24 @@ static void signals() {
         CHECK(call(SIGKILL, on_signal) == SIG_ERR && errno == EINVAL);
         caught = 0;
     }
+    for (const char* name : {"sysv_signal", "__sysv_signal"}) {
+        auto* call = spelled<sighandler_t(int, sighandler_t)>(name);
+        CHECK(call(SIGUSR2, on_signal) == SIG_DFL && raise_call(SIGUSR2) == 0);
+        CHECK(caught == SIGUSR2 && call(SIGUSR2, SIG_DFL) == SIG_DFL);  // once only
+        errno = 0;
+        CHECK(call(SIGKILL, on_signal) == SIG_ERR && errno == EINVAL);
+        caught = 0;
+    }
+    auto* interrupts = spelled<int(int, int)>("siginterrupt");
+    CHECK(interrupts(SIGUSR1, 1) == 0 && sigaction(SIGUSR1, nullptr, &old) == 0);
+    CHECK((old.sa_flags & SA_RESTART) == 0 && interrupts(SIGUSR1, 0) == 0);
+    CHECK(sigaction(SIGUSR1, nullptr, &old) == 0 && (old.sa_flags & SA_RESTART) != 0);
+    CHECK_ERRNO(interrupts(SIGKILL, 1), EINVAL);
+    auto* block = spelled<int(int)>("sigblock");
+    auto* set_mask = spelled<int(int)>("sigsetmask");
+    CHECK(block(1 << (SIGUSR2 - 1)) == 0 && block(0) == 1 << (SIGUSR2 - 1));
+    nap(1);
+    CHECK(set_mask(0) == 1 << (SIGUSR2 - 1) && set_mask(0) == 0);
     sigset_t one, none;
     sigemptyset(&none);
     sigemptyset(&one);
