@@ -1,6 +1,6 @@
 // Every call on the bytes of a file, each spelling once with success and once with an error that
 // its manual page names.
-// expect: fibers>=1 native_fallbacks=0 missed_blocking=0 calls>=95 handoffs>=3
+// expect: fibers>=1 native_fallbacks=0 missed_blocking=0 calls>=97 handoffs>=4
 #include "../../support/twin.h"
 
 #include <dirent.h>
@@ -163,6 +163,17 @@ static void* holds_lock(void* arg) {
     return NULL;
 }
 
+static void* holds_record(void* arg) {
+    sem_t* held = arg;
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int own = open(path, O_RDWR);
+    CHECK(own >= 0 && fcntl(own, F_OFD_SETLK, &whole) == 0);
+    sem_post(held);
+    nap(20);
+    CHECK(close(own) == 0);
+    return NULL;
+}
+
 static void locks(void) {
     CHECK(lseek(fd, 0, SEEK_SET) == 0);
     CHECK(lockf(fd, F_LOCK, 10) == 0 && lockf64(fd, F_TLOCK, 20) == 0);
@@ -178,6 +189,14 @@ static void locks(void) {
     CHECK(flock(fd, LOCK_EX) == 0 && flock(fd, LOCK_UN) == 0);
     finish(holder);
     CHECK_ERRNO(flock(fd, 0), EINVAL);
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    holder = start(holds_record, &held);
+    wait_sem(&held);
+    CHECK_ERRNO(fcntl(fd, F_OFD_SETLK, &whole), EAGAIN);
+    CHECK(fcntl(fd, F_OFD_SETLKW, &whole) == 0);
+    whole.l_type = F_UNLCK;
+    CHECK(fcntl(fd, F_OFD_SETLK, &whole) == 0);
+    finish(holder);
     puts("locks");
 }
 
