@@ -82,7 +82,7 @@ bool changes_keyrings(long operation, long id) {
 }
 
 bool is_state_change(long number, const long* a) {
-    constexpr long kGetFs = 0x1003, kGetGs = 0x1004;
+    constexpr long kSetGs = 0x1001, kSetCpuid = 0x1012;
     switch (number) {
         case SYS_unshare:
         case SYS_setns:
@@ -110,7 +110,7 @@ bool is_state_change(long number, const long* a) {
         case SYS_prctl:
             return changes_thread(static_cast<int>(a[0]), static_cast<unsigned long>(a[1]));
         case SYS_arch_prctl:
-            return a[0] != kGetFs && a[0] != kGetGs;
+            return a[0] == kSetGs || a[0] == kSetCpuid;
         default:
             return false;
     }
