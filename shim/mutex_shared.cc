@@ -36,7 +36,7 @@ bool is_outermost(const Mutex* mutex) {
 
 int lock_blocking(Mutex* mutex, TimeLimit limit) {
     const LibcSync& libc = libc_sync();
-    BlockingRegion region;
+    LibcWait wait;
     return limit.time == nullptr
                ? libc.pthread_mutex_lock(object(mutex))
                : libc.pthread_mutex_clocklock(object(mutex), limit.clock, limit.time);

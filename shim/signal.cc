@@ -12,6 +12,7 @@
 #include "shim/cancel.h"
 #include "shim/credentials.h"
 #include "shim/inspect.h"
+#include "shim/libc_sync.h"
 #include "shim/thread.h"
 #include "shim/timer_target.h"
 
@@ -145,7 +146,11 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     Thread* thread = thread_of(fiber);
     const bool in_call = fiber->in_call;
     const bool in_runtime = fiber->depth > 0;
-    if (in_call && !in_runtime) exit_call(fiber);
+    const bool attends_in_call = fiber->attends_in_call;
+    if (in_call && !in_runtime) {
+        fiber->attends_in_call = false;
+        exit_call(fiber);
+    }
     const int32_t depth = fiber->depth;
     if (fault) fiber->depth = 0;
     Fiber* target = nullptr;
@@ -164,10 +169,11 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     if (fault) fiber->depth = depth;
     if (in_call && !in_runtime) {
         enter_call(fiber);
+        fiber->attends_in_call = attends_in_call;
         // What arrived during the handler has taken back its notes; the call is not to begin anew.
         if (cancellation_is_due(fiber)) fiber->attention.fetch_or(kAttendCancel);
         if ((fiber->attention.load() & (kAttendSignal | kAttendCancel)) != 0)
-            host::interrupt_blocking_syscall(context);
+            attends_in_call ? kick(fiber) : host::interrupt_blocking_syscall(context);
     }
     fiber->handler_depth--;
     check_attention(fiber);  // what was sent to this very fiber above
@@ -331,6 +337,7 @@ void signals_start(Fiber* main) {
     }
     wrapped = true;
     runtime_callbacks.attend = attend;
+    runtime_callbacks.attend_in_call = attend_libc_wait;
     runtime_callbacks.worker_mask = install_worker_mask;
     runtime_callbacks.serve = serve_requests;
     runtime_callbacks.kicked = kicked;
