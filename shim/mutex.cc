@@ -74,8 +74,10 @@ int take_contended(Mutex* mutex, TimeLimit limit) {
             if (take_free(word)) return 0;
         }
     }
+    if (limit.is_before_epoch() && (mutex->kind & (Mutex::kInherit | Mutex::kProtect)) == 0)
+        return ETIMEDOUT;
     if (!limit.has_valid_time()) return EINVAL;
-    if ((mutex->kind & Mutex::kInherit) != 0 && limit.is_before_epoch()) return EINVAL;
+    if (limit.is_before_epoch() && (mutex->kind & Mutex::kInherit) != 0) return EINVAL;
     const Deadline deadline = limit.deadline();
     WaitRequest request;
     request.address = &word;

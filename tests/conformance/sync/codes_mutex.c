@@ -4,7 +4,7 @@
 
 static pthread_mutex_t m;
 static const struct timespec kNegative = {1, -1}, kTooMuch = {1, 1000000000}, kPast = {1, 0},
-                             kBeforeEpoch = {-1, 0};
+                             kBeforeEpoch = {-1, 0}, kBoth = {-1, 1000000000};
 
 static void say(const char* what, int rc) {
     const char* name = rc == 0 ? "0" : strerrorname_np(rc);
@@ -22,6 +22,7 @@ static void tries(const char* state) {
     say("timedlock(-1 s)", pthread_mutex_timedlock(&m, &kBeforeEpoch));
     say("timedlock(-1 ns)", pthread_mutex_timedlock(&m, &kNegative));
     say("timedlock(1e9 ns)", pthread_mutex_timedlock(&m, &kTooMuch));
+    say("timedlock(-1 s, 1e9 ns)", pthread_mutex_timedlock(&m, &kBoth));
     say("clocklock(past)", pthread_mutex_clocklock(&m, CLOCK_MONOTONIC, &kPast));
     say("clocklock(-1 ns)", pthread_mutex_clocklock(&m, CLOCK_MONOTONIC, &kNegative));
     say("clocklock(bad clock)", pthread_mutex_clocklock(&m, CLOCK_THREAD_CPUTIME_ID, &kPast));
