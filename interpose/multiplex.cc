@@ -334,6 +334,8 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     if (count < 0) return -EINVAL;
     if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
     const size_t words = (static_cast<size_t>(count) + 63) / 64;
+    for (int k = 0; k < 3; k++)
+        if (sets[k] != nullptr && !can_write(sets[k], words * sizeof(Word))) return -EFAULT;
     unsigned total = 0;
     for (size_t w = 0; w < words; w++)
         total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
@@ -370,6 +372,7 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
     }
     shim::cancellation_point(fiber);
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    if (!can_read_mask(mask)) return static_cast<int>(result(-EFAULT));
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
@@ -404,6 +407,7 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
     }
     shim::cancellation_point(fiber);
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    if (!can_read_mask(mask)) return static_cast<int>(result(-EFAULT));
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))

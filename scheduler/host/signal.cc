@@ -1,6 +1,8 @@
 // See signal.h.
 #include "scheduler/host/signal.h"
 
+#include "scheduler/host/touch.h"
+
 extern "C" {
 void pfiber_restore_rt();
 extern const char __start_pfiber_signal_text[] __attribute__((visibility("hidden")));
@@ -8,6 +10,7 @@ extern const char __stop_pfiber_signal_text[] __attribute__((visibility("hidden"
 extern const char pfiber_blocking_begin[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_end[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_interrupted[] __attribute__((visibility("hidden")));
+extern const char pfiber_touch_failed[] __attribute__((visibility("hidden")));
 }
 
 namespace pfiber::host {
@@ -42,6 +45,16 @@ void interrupt_blocking_syscall(void* context) {
         return;
     static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
         static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_blocking_interrupted));
+}
+
+bool recover_touch(void* context) {
+    const unsigned long pc = program_counter(context);
+    if (pc != reinterpret_cast<unsigned long>(pfiber_touch_read) &&
+        pc != reinterpret_cast<unsigned long>(pfiber_touch_write))
+        return false;
+    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
+        static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_touch_failed));
+    return true;
 }
 
 }  // namespace pfiber::host

@@ -93,8 +93,8 @@ static void* on_thread(void* unused) {
         CHECK_OK(pthread_mutexattr_setpshared(&a, shared));
         memset(&m, 0xff, sizeof m);
         int rc = pthread_mutex_init(&m, &a);
-        printf("type %d protocol %d robust %d shared %d: init=%d", type, protocol, is_robust, shared,
-               rc);
+        printf("type %d protocol %d robust %d shared %d: init=%d", type, protocol, is_robust,
+               shared, rc);
         if (rc != 0) {
             printf("\n");
             continue;

@@ -8,8 +8,8 @@
 
 #include "switching.h"
 
-static const struct timespec kTimes[] = {
-    {1, 0}, {-1, 0}, {1, -1}, {1, 1000000000}, {-5, 1000000000}, {LONG_MIN, 0}};
+static const struct timespec kTimes[] = {{1, 0},          {-1, 0},          {1, -1},
+                                         {1, 1000000000}, {-5, 1000000000}, {LONG_MIN, 0}};
 static const char* const kTimeNames[] = {"past", "-1s", "-1ns", "1e9ns", "both", "min"};
 enum { kTimesCount = 6 };
 static const clockid_t kClocks[] = {CLOCK_REALTIME, CLOCK_MONOTONIC, CLOCK_BOOTTIME,
@@ -148,8 +148,7 @@ static void semaphores(void) {
     print_errno("open(slash)", sem_open("/a/b", O_CREAT, 0600, 1) == SEM_FAILED ? -1 : 0);
     sem_t* first = sem_open(name, O_CREAT | O_EXCL, 0600, 1);
     CHECK(first != SEM_FAILED);
-    print_errno("open(exists)",
-                sem_open(name, O_CREAT | O_EXCL, 0600, 1) == SEM_FAILED ? -1 : 0);
+    print_errno("open(exists)", sem_open(name, O_CREAT | O_EXCL, 0600, 1) == SEM_FAILED ? -1 : 0);
     sem_t* second = sem_open(name, O_CREAT, 0600, 7);
     printf(" same=%d", first == second);
     print_errno("wait", sem_wait(second));
@@ -202,11 +201,8 @@ static int mtx_other(void* unused) {
 }
 static void c11(void) {
     printf("\nC11:");
-    static const int kinds[] = {mtx_plain,
-                                mtx_timed,
-                                mtx_plain | mtx_recursive,
-                                mtx_timed | mtx_recursive,
-                                99};
+    static const int kinds[] = {mtx_plain, mtx_timed, mtx_plain | mtx_recursive,
+                                mtx_timed | mtx_recursive, 99};
     for (int i = 0; i < 5; i++) {
         int rc = mtx_init(&mtx, kinds[i]);
         print("mtx_init", rc);

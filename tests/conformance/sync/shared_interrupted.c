@@ -11,7 +11,8 @@
 enum { kMutexes = 6, kSignals = 10 };
 
 struct shared {
-    pthread_mutex_t m[kMutexes];  // normal, recursive, errorcheck, robust, inherit, robust recursive
+    pthread_mutex_t
+        m[kMutexes];  // normal, recursive, errorcheck, robust, inherit, robust recursive
     pthread_rwlock_t rw;
     pthread_barrier_t b;
     pthread_cond_t c;
