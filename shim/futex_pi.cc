@@ -54,8 +54,7 @@ long futex_lock_pi(Word* word, const Deadline& deadline) {
         if (taken != -EAGAIN) return taken;
         if (!exists(seen & Mutex::kTid)) return -ESRCH;
         if ((seen & Mutex::kWaiters) == 0 &&
-            !word->compare_exchange_strong(seen, seen | Mutex::kWaiters,
-                                           std::memory_order_relaxed))
+            !word->compare_exchange_strong(seen, seen | Mutex::kWaiters, std::memory_order_relaxed))
             continue;
         seen |= Mutex::kWaiters;
         request.deadline_ns = deadline.monotonic_ns();

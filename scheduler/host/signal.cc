@@ -1,6 +1,8 @@
 // See signal.h.
 #include "scheduler/host/signal.h"
 
+#include <sys/auxv.h>
+
 #include "scheduler/host/touch.h"
 
 extern "C" {
@@ -28,6 +30,13 @@ long install_handler(int signal, SignalHandler handler, unsigned long flags, uin
 bool in_signal_text(unsigned long pc) {
     return pc >= reinterpret_cast<unsigned long>(__start_pfiber_signal_text) &&
            pc < reinterpret_cast<unsigned long>(__stop_pfiber_signal_text);
+}
+
+size_t signal_frame_size() {
+    constexpr unsigned long kMinimumSignalStack = 51;  // AT_MINSIGSTKSZ
+    const unsigned long told = getauxval(kMinimumSignalStack);
+    constexpr size_t kUnknown = 4096;  // before Linux 5.14
+    return told != 0 ? told : kUnknown;
 }
 
 void install_alternate_stack(uintptr_t low, size_t size, int flags) {

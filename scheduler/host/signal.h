@@ -51,6 +51,9 @@ inline uint64_t saved_mask(const void* context) {
     return *reinterpret_cast<const uint64_t*>(&static_cast<const ucontext_t*>(context)->uc_sigmask);
 }
 
+// What the kernel pushes for a handler, at most: the machine's registers.
+size_t signal_frame_size();
+
 void install_alternate_stack(uintptr_t low, size_t size, int flags);
 
 // A blocking system call that a kick ends: returns -EINTR without (or instead of) calling when

@@ -22,22 +22,23 @@ static void on_fault(int signal) {
     siglongjmp(back, 1);
 }
 
-#define TRY(call)                                                                     \
-    do {                                                                              \
-        errno = 0;                                                                    \
-        if (sigsetjmp(back, 1) == 0) {                                                \
-            long result = (long)(call);                                               \
+#define TRY(call)                                                                              \
+    do {                                                                                       \
+        errno = 0;                                                                             \
+        if (sigsetjmp(back, 1) == 0) {                                                         \
+            long result = (long)(call);                                                        \
             printf("%s: %ld %s\n", #call, result, result == -1 ? strerrorname_np(errno) : ""); \
-        } else {                                                                      \
-            printf("%s: SIGSEGV\n", #call);                                           \
-        }                                                                             \
+        } else {                                                                               \
+            printf("%s: SIGSEGV\n", #call);                                                    \
+        }                                                                                      \
     } while (0)
 
 static struct mmsghdr many[2];
 
 static void bytes(void* p) {
     struct iovec inner = {p, 8}, *vector = p;
-    struct msghdr message = {.msg_iov = p, .msg_iovlen = 1}, to = {.msg_iov = &inner, .msg_iovlen = 1};
+    struct msghdr message = {.msg_iov = p, .msg_iovlen = 1},
+                  to = {.msg_iov = &inner, .msg_iovlen = 1};
     int ends[2] = {ready[0], pipes[0]};
     for (int i = 0; i < 2; i++) {
         TRY(read(ends[i], p, 8));

@@ -114,10 +114,10 @@ static void expect(const char* what, void (*act)(void), int thread) {
     else
         printf("%s: exit %d\n", what, WEXITSTATUS(status));
 }
-#define EXPECT(act)              \
-    do {                         \
-        expect(#act, act, 0);    \
-        expect(#act, act, 1);    \
+#define EXPECT(act)           \
+    do {                      \
+        expect(#act, act, 0); \
+        expect(#act, act, 1); \
     } while (0)
 
 int main(void) {
