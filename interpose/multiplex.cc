@@ -371,8 +371,9 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
             SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
     }
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout) || !can_read_mask(mask))
+        return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
-    if (!can_read_mask(mask)) return static_cast<int>(result(-EFAULT));
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
@@ -406,8 +407,9 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
                                      timeout != nullptr ? &copy : nullptr, &with_size)));
     }
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout) || !can_read_mask(mask))
+        return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
-    if (!can_read_mask(mask)) return static_cast<int>(result(-EFAULT));
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
@@ -421,6 +423,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     Fiber* fiber = calling_fiber();
     timespec left{};
     if (timeout != nullptr) {
+        if (fiber != nullptr && !can_read(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout->tv_sec < 0 || timeout->tv_usec < 0) return static_cast<int>(result(-EINVAL));
         constexpr int64_t kSecond = 1000000;
         left = {timeout->tv_sec, (timeout->tv_usec % kSecond) * 1000};

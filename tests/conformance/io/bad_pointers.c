@@ -107,14 +107,17 @@ static void waits(void* p) {
     TRY(poll(p, 0, 0));
     TRY(ppoll(p, 1, &now, NULL));
     if (p != NULL) {
-        TRY(ppoll(&one, 1, p, NULL));
+        TRY(syscall(SYS_ppoll, &one, 1, p, NULL, 8));
+        TRY(syscall(SYS_ppoll, &one, 1, NULL, p, 8));
+        TRY(syscall(SYS_pselect6, ready[0] + 1, &set, NULL, NULL, p, NULL));
+        TRY(syscall(SYS_pselect6, ready[0] + 1, &set, NULL, NULL, NULL, p));
+        TRY(syscall(SYS_epoll_pwait, epoll, &event, 1, 0, p, 8));
         TRY(ppoll(&one, 1, &now, p));
         TRY(select(ready[0] + 1, p, NULL, NULL, NULL));
         TRY(select(ready[0] + 1, NULL, p, NULL, NULL));
         TRY(select(ready[0] + 1, NULL, NULL, p, NULL));
-        TRY(select(ready[0] + 1, &set, NULL, NULL, p));
+        TRY(syscall(SYS_select, ready[0] + 1, &set, NULL, NULL, p));
         TRY(pselect(ready[0] + 1, p, NULL, NULL, &now, NULL));
-        TRY(pselect(ready[0] + 1, &set, NULL, NULL, p, NULL));
         TRY(pselect(ready[0] + 1, &set, NULL, NULL, &now, p));
         TRY(epoll_pwait(epoll, &event, 1, 0, p));
         TRY(epoll_pwait2(epoll, &event, 1, p, NULL));
@@ -153,7 +156,11 @@ static void signals(void* p) {
     sigaddset(&set, SIGUSR2);
     if (p != NULL) {
         TRY(sigtimedwait(&set, &info, p));
-        TRY(sigprocmask(SIG_BLOCK, p, NULL));
+        TRY(syscall(SYS_rt_sigprocmask, SIG_BLOCK, p, NULL, 8));
+        TRY(syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, p, 8));
+        TRY(syscall(SYS_rt_sigpending, p, 8));
+        TRY(syscall(SYS_rt_sigaction, SIGUSR2, p, NULL, 8));
+        TRY(syscall(SYS_rt_sigaction, SIGUSR2, NULL, p, 8));
         TRY(sigprocmask(SIG_BLOCK, NULL, p));
         TRY(sigpending(p));
     }
