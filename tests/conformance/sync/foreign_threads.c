@@ -1,7 +1,7 @@
 // Threads that libc makes for itself (SIGEV_THREAD notifications) and threads of the program meet
 // at every kind of object: mutexes of all kinds, conditions, rwlocks, barriers, semaphores, spin
 // locks, once, futexes, C11 objects; nothing is lost, nobody is let in who should wait.
-// expect: fibers>=8
+// expect: fibers>=5
 // limit: 60
 #include <linux/futex.h>
 #include <semaphore.h>

@@ -136,9 +136,9 @@ static void changes_kind(void) {
 }
 
 static void initialisers(void) {
-    pthread_mutex_t kinds[] = {
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
-        PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP, PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP};
+    pthread_mutex_t kinds[] = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP,
+                               PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP,
+                               PTHREAD_ADAPTIVE_MUTEX_INITIALIZER_NP};
     for (int i = 0; i < 4; i++) {
         CHECK_OK(pthread_mutex_lock(&kinds[i]));
         int again = pthread_mutex_trylock(&kinds[i]);
