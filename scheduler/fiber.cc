@@ -198,6 +198,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->handler_depth = 0;
     fiber->busy_wait_pc = 0;
     fiber->in_call = false;
+    fiber->attends_in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;
     fiber->cpu_ns = 0;

@@ -1,8 +1,6 @@
 // See libc_sync.h.
 #include "shim/libc_sync.h"
 
-#include <errno.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 
@@ -46,11 +44,6 @@ constexpr int64_t kLongestDelayNs = 1000000000;
 
 __thread LibcWait* t_wait __attribute__((tls_model("initial-exec")));  // of the fiber
 
-bool is_system_call(unsigned long pc) {
-    static const unsigned char code[] = {0x0f, 0x05};
-    return memcmp(reinterpret_cast<const void*>(pc), code, sizeof code) == 0;
-}
-
 }  // namespace
 
 LibcWait::LibcWait(const void* cancellable) : fiber_(current_fiber()), cancellable_(cancellable) {
@@ -88,16 +81,11 @@ bool LibcWait::may_be_cancelled() const {
     return cancellable_ != nullptr && cancellation_is_due(fiber_);
 }
 
-// Interrupted in the system call, or about to make it or to make it again.
 bool LibcWait::waits_cancellably(const void* context) const {
-    const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
-    const auto word = static_cast<uintptr_t>(registers[REG_RDI]);
     const auto first = reinterpret_cast<uintptr_t>(cancellable_);
-    const unsigned long pc = host::program_counter(context);
-    if (word != first && word != first + sizeof(uint32_t)) return false;
-    if (!host::is_in_libc_or_loader(pc)) return false;
-    return (registers[REG_RAX] == SYS_futex && is_system_call(pc)) ||
-           (registers[REG_RAX] == -EINTR && is_system_call(pc - 2));
+    uintptr_t word = 0;
+    return host::is_at_libc_call(context, SYS_futex, &word) &&
+           (word == first || word == first + sizeof(uint32_t));
 }
 
 // The timer is one of the kernel thread that the fiber is on now.

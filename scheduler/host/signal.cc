@@ -1,9 +1,11 @@
 // See signal.h.
 #include "scheduler/host/signal.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "scheduler/host/libc.h"
 #include "scheduler/host/touch.h"
 
 extern "C" {
@@ -31,6 +33,24 @@ long install_handler(int signal, SignalHandler handler, unsigned long flags, uin
 bool in_signal_text(unsigned long pc) {
     return pc >= reinterpret_cast<unsigned long>(__start_pfiber_signal_text) &&
            pc < reinterpret_cast<unsigned long>(__stop_pfiber_signal_text);
+}
+
+namespace {
+
+bool is_system_call(unsigned long pc) {
+    static const unsigned char code[] = {0x0f, 0x05};
+    return memcmp(reinterpret_cast<const void*>(pc), code, sizeof code) == 0;
+}
+
+}  // namespace
+
+bool is_at_libc_call(const void* context, long number, uintptr_t* first_argument) {
+    const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+    const unsigned long pc = program_counter(context);
+    *first_argument = static_cast<uintptr_t>(registers[REG_RDI]);
+    if (!is_in_libc_or_loader(pc)) return false;
+    return (registers[REG_RAX] == number && is_system_call(pc)) ||
+           (registers[REG_RAX] == -EINTR && is_system_call(pc - 2));
 }
 
 size_t signal_frame_size() {

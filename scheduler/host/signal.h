@@ -43,6 +43,10 @@ inline unsigned long stack_pointer(const void* context) {
     return static_cast<unsigned long>(
         static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
 }
+// Whether a handler interrupted libc in the waiting system call `number`, or where it is about to
+// make it (again); then its first argument.
+bool is_at_libc_call(const void* context, long number, uintptr_t* first_argument);
+
 // The mask that sigreturn will install.
 inline void set_saved_mask(void* context, uint64_t mask) {
     *reinterpret_cast<uint64_t*>(&static_cast<ucontext_t*>(context)->uc_sigmask) = mask;
