@@ -221,30 +221,31 @@ bool is_pi(int command) {
            command == FUTEX_UNLOCK_PI;
 }
 
-// Of this process: the word says private, or it belongs to one of its fibers.
-long priority_inheritance(Fiber* fiber, const FutexCall& call, bool is_private) {
-    const int command = call.operation & FUTEX_CMD_MASK;
-    if (!host::can_write(call.word, sizeof *call.word)) return -EFAULT;
+long unlock_pi(Fiber* fiber, const FutexCall& call, bool is_private) {
     Word* word = atomic(call.word);
-    const bool is_ours = is_private || futex_owner_is_fiber(word);
-    switch (command) {
-        case FUTEX_UNLOCK_PI:
-            if (!is_private && is_owned_through_kernel(fiber, call))
-                return unlock_pi_in_kernel(fiber, call);
-            return is_ours ? futex_unlock_pi(word) : in_kernel(call);
-        case FUTEX_TRYLOCK_PI:
-            if (is_ours) return futex_trylock_pi(word);
-            break;
-        default: {
-            Deadline deadline;
-            const clockid_t clock = command == FUTEX_LOCK_PI ? CLOCK_REALTIME : clock_of(call);
-            const long refused = read_deadline(call, true, clock, &deadline);
-            if (refused != 0) return refused;
-            if (is_ours) return futex_lock_pi(word, deadline);
-            break;
-        }
+    if (!is_private && is_owned_through_kernel(fiber, call))
+        return unlock_pi_in_kernel(fiber, call);
+    return is_private || futex_owner_is_fiber(word) ? futex_unlock_pi(word) : in_kernel(call);
+}
+
+// Served here: words that are private, or that belong to one of our fibers.
+long lock_pi(Fiber* fiber, const FutexCall& call, bool is_private) {
+    const int command = call.operation & FUTEX_CMD_MASK;
+    const bool tries = command == FUTEX_TRYLOCK_PI;
+    Deadline deadline;
+    if (!tries) {
+        const clockid_t clock = command == FUTEX_LOCK_PI ? CLOCK_REALTIME : clock_of(call);
+        const long refused = read_deadline(call, true, clock, &deadline);
+        if (refused != 0) return refused;
     }
-    return fiber == nullptr ? in_kernel(call) : lock_pi_in_kernel(fiber, call);
+    Word* word = atomic(call.word);
+    for (;;) {
+        if (is_private || futex_owner_is_fiber(word))
+            return tries ? futex_trylock_pi(word) : futex_lock_pi(word, deadline);
+        const long result = fiber == nullptr ? in_kernel(call) : lock_pi_in_kernel(fiber, call);
+        // A fiber took the word meanwhile: the kernel does not know that owner.
+        if (result != -ESRCH || !futex_owner_exists(word)) return result;
+    }
 }
 
 // The kernel's second half, locking word2, is the woken thread's own business here.
@@ -305,8 +306,11 @@ long futex(Fiber* fiber, const FutexCall& call) {
     if (has_clock_flag && !knows_clock_flag(command)) return in_kernel(call);  // ENOSYS
     const bool is_usable = is_word(call.word) && !host::is_in_loader_data(call.word);
     const bool is_ours = is_private && is_usable;
-    if (is_pi(command) && is_usable && g_runtime_started)
-        return priority_inheritance(fiber, call, is_private);
+    if (is_pi(command) && is_usable && g_runtime_started) {
+        if (!host::can_write(call.word, sizeof *call.word)) return -EFAULT;
+        return command == FUTEX_UNLOCK_PI ? unlock_pi(fiber, call, is_private)
+                                          : lock_pi(fiber, call, is_private);
+    }
     switch (command) {
         case FUTEX_WAIT:
         case FUTEX_WAIT_BITSET:

@@ -52,7 +52,11 @@ long futex_lock_pi(Word* word, const Deadline& deadline) {
     for (;;) {
         const long taken = take(word, self, waiters, &seen);
         if (taken != -EAGAIN) return taken;
-        if (!exists(seen & Mutex::kTid)) return -ESRCH;
+        // An owner that gave the word back may have ended since.
+        if (!exists(seen & Mutex::kTid)) {
+            if (is_unchanged(word, &seen)) return -ESRCH;
+            continue;
+        }
         if ((seen & Mutex::kWaiters) == 0 &&
             !word->compare_exchange_strong(seen, seen | Mutex::kWaiters, std::memory_order_relaxed))
             continue;
@@ -80,6 +84,11 @@ long futex_unlock_pi(Word* word) {
     if ((word->exchange(0, std::memory_order_seq_cst) & Mutex::kWaiters) != 0)
         wake_address(word, 1);
     return 0;
+}
+
+bool futex_owner_exists(const Word* word) {
+    const uint32_t tid = word->load(std::memory_order_relaxed) & Mutex::kTid;
+    return tid == 0 || exists(tid);
 }
 
 bool futex_owner_is_fiber(const Word* word) {

@@ -14,6 +14,8 @@ long futex_lock_pi(Word* word, const Deadline& deadline);
 long futex_trylock_pi(Word* word);
 long futex_unlock_pi(Word* word);
 
+// False: the word names a thread of this process that is not there.
+bool futex_owner_exists(const Word* word);
 // The word's owner is a thread of this process that the kernel does not know by that number.
 bool futex_owner_is_fiber(const Word* word);
 
