@@ -88,8 +88,7 @@ long set_own_policy(Fiber* self, int policy, const sched_param* parameters) {
             return rc;
         }
     }
-    thread->policy = policy;
-    thread->priority = parameters->sched_priority;
+    thread_set_policy(self, policy, parameters->sched_priority);
     return 0;
 }
 
@@ -97,8 +96,7 @@ int set_policy(Fiber* fiber, int policy, const sched_param* parameters) {
     if (!is_valid_priority(policy, parameters->sched_priority)) return EINVAL;
     if (fiber == current_fiber())
         return static_cast<int>(-set_own_policy(fiber, policy, parameters));
-    thread_of(fiber)->policy = policy;
-    thread_of(fiber)->priority = parameters->sched_priority;
+    thread_set_policy(fiber, policy, parameters->sched_priority);
     return 0;
 }
 

@@ -89,6 +89,7 @@ struct Fiber {
     Fiber* queue_next = nullptr;    // global queue, batches, pool
 
     // Colder.
+    int32_t wait_priority = 0;  // of a real-time thread: among waiters it is woken first
     Worker* locked_worker = nullptr;
     int32_t lock_count = 0;
     uint64_t id = 0;

@@ -191,6 +191,12 @@ void threads_after_fork(Fiber* survivor) {
     signals_after_fork(survivor);
 }
 
+void thread_set_policy(Fiber* fiber, int policy, int priority) {
+    thread_of(fiber)->policy = policy;
+    thread_of(fiber)->priority = priority;
+    fiber->wait_priority = policy == SCHED_FIFO || policy == SCHED_RR ? priority : 0;
+}
+
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
                   void* argument, bool is_c11) {
     ThreadAttributes wanted;
@@ -219,13 +225,10 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
         thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);
     thread->guard_size = wanted.guard_size;
     Fiber* self = current_fiber();
-    if (wanted.has_policy) {
-        thread->policy = wanted.policy;
-        thread->priority = wanted.priority;
-    } else if (self != nullptr) {
-        thread->policy = thread_of(self)->policy;
-        thread->priority = thread_of(self)->priority;
-    }
+    if (wanted.has_policy)
+        thread_set_policy(fiber, wanted.policy, wanted.priority);
+    else if (self != nullptr)
+        thread_set_policy(fiber, thread_of(self)->policy, thread_of(self)->priority);
     if (self != nullptr) memcpy(thread->name, thread_of(self)->name, sizeof thread->name);
     signals_inherit(thread, self, wanted.has_mask ? &wanted.mask : nullptr);
     threads_left.fetch_add(1);
