@@ -182,6 +182,12 @@ void threads_start(Fiber* main) {
     runtime_callbacks.finished = thread_finished;
     auto* thread = new (main->client) Thread;
     thread_attributes_of_main(thread);
+    // Set before there were fibers; threads that are made from now on inherit it.
+    sched_param parameters{};
+    const auto policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0L));
+    if ((policy == SCHED_FIFO || policy == SCHED_RR) &&
+        host::raw_syscall(SYS_sched_getparam, 0L, &parameters) == 0)
+        thread_set_policy(main, policy, parameters.sched_priority);
     signals_start(main);
 }
 

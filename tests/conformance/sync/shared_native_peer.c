@@ -1,6 +1,7 @@
+// expect: fibers>=6
 // Process-shared objects between this program and one that was started without any preloaded
 // library: counters, alternation, robust mutexes whose owner ends in the other process, mutexes
-// with priority inheritance, named semaphores and plain futexes. expect: fibers>=6
+// with priority inheritance, named semaphores and plain futexes.
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <signal.h>
