@@ -1,7 +1,7 @@
 // Real-time threads that wait for the same object are woken by priority, not in order of arrival:
 // mutex, condition variable, semaphore, plain futex; the policy that main set before its first
-// thread is inherited.  Whether a thread waits already cannot be known, so the order has to be right
-// in one round at least; by arrival it would never be.
+// thread is inherited.  Whether a thread waits already cannot be known, so the order has to be
+// right in one round at least; by arrival it would never be.
 // expect: fibers>=3
 #include <linux/futex.h>
 #include <semaphore.h>
