@@ -118,7 +118,8 @@ FILE* pf_popen(const char* command, const char* mode) {
 int pf_execve(const char* path, char* const argv[], char* const envp[]) {
     Fiber* fiber = current_fiber();
     uint64_t old = 0;
-    // The new program inherits the calling thread's mask.
+    // The new program inherits the calling thread's mask, and what is pending.
+    if (fiber != nullptr) kernel_keeps_pending(~uint64_t{0});
     if (fiber != nullptr) old = install_exact_mask(thread_of(fiber)->mask);
     const long rc = host::raw_syscall(SYS_execve, path, argv, envp);
     if (fiber != nullptr) install_exact_mask(old);

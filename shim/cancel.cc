@@ -17,6 +17,8 @@ constexpr uint32_t kPending = 1, kDisabled = 2, kAsynchronous = 4;
 [[noreturn]] void act(Fiber* fiber) {
     Thread* thread = thread_of(fiber);
     thread->is_ending = true;
+    // Unwinding may leave these loops; clean-up handlers take signals as everybody.
+    thread->is_delivering = fiber->is_attending = false;
     COUNT(cancels);
     thread_exit(PTHREAD_CANCELED);
 }
