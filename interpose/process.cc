@@ -104,12 +104,6 @@ int pf_posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_actions
     return real(posix_spawnp)(pid, file, actions, attributes, argv, envp);
 }
 
-int pf_system(const char* command) {
-    if (Fiber* fiber = current_fiber()) cancellation_point(fiber);
-    ForeignMode foreign;
-    return real(system)(command);
-}
-
 FILE* pf_popen(const char* command, const char* mode) {
     ForeignMode foreign;
     return real(popen)(command, mode);

@@ -102,7 +102,11 @@ bool has_to_attend(Fiber* fiber, const void* context) {
         // It runs on after a call that no hook saw, without a processor and perhaps without a hook
         // in sight: signals for it cannot wait for one.
         return (attention & kLost) == kAttendRetaken && may_yield_here(fiber, context);
-    if (fiber->in_call) return false;
+    // In our stub the call returns first, and the fiber attends when it leaves.  Elsewhere libc
+    // waits by itself (pclose) and would go on doing so.
+    if (fiber->in_call)
+        return (attention & kAttendSignal) != 0 && runtime_callbacks.attend != nullptr &&
+               !host::in_blocking_syscall(context);
     return ((attention & kInterrupts) != 0 && runtime_callbacks.attend != nullptr) ||
            ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context));
 }
@@ -115,6 +119,14 @@ PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
         attention = fiber->attention.load(std::memory_order_acquire);
     }
     if ((attention & kLost) != 0) return;
+    if (fiber->in_call) {
+        fiber->depth = 0;
+        exit_call(fiber);  // attends
+        enter_call(fiber);
+        fiber->depth = 1;
+        fiber->attention.fetch_or(attention & kAttendCancel);  // it is still to end the next wait
+        return;
+    }
     if ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context)) {
         fiber->attention.fetch_and(~uint32_t{kAttendPreempt});
         if (somebody_waits(fiber)) yield_preempted(fiber);
@@ -160,7 +172,6 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         // Perhaps on another worker by now: sigreturn is to leave that thread's mask as it is.
         host::set_saved_mask(context, fiber->worker->kernel_mask);
     }
-    // In a call the interrupted stub returns first, and the fiber attends when it leaves.
     if (is_interrupted(fiber)) host::interrupt_blocking_syscall(context);
     errno = saved_errno;
 }

@@ -86,8 +86,7 @@ void pass_on(Fiber* fiber, int signal, siginfo_t* info, void* context, bool dire
     {
         Held held(fiber);
         Fiber* target = directed ? fiber : nullptr;
-        const TimerSignal timer =
-            directed ? TimerSignal::kFiber : timer_target(info, &target);
+        const TimerSignal timer = directed ? TimerSignal::kFiber : timer_target(info, &target);
         if ((fiber->attention.load() & kLost) != 0 || (!directed && is_behind_others(signal)))
             note_signal(signal, info);
         else if (timer == TimerSignal::kFiber)
@@ -270,8 +269,8 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     const bool directed =
         raised || (info->si_code == SI_TKILL && info->si_pid == host::raw_getpid());
     const bool another_comes = fiber->raised_info != nullptr;
-    if (raised || (!another_comes &&
-                   (directed ? is_open(fiber, signal) : is_for_us(fiber, signal, info))))
+    if (raised ||
+        (!another_comes && (directed ? is_open(fiber, signal) : is_for_us(fiber, signal, info))))
         run_handler(fiber, signal, info, context, true);
     else
         pass_on(fiber, signal, info, context, directed);
@@ -291,7 +290,8 @@ void entry_of_preemption_signal(Fiber* fiber, siginfo_t* info, void* context) {
 
 namespace {
 
-// RLIMIT_SIGPENDING is reached, which holds for real-time signals: the preemption signal carries it.
+// RLIMIT_SIGPENDING is reached, which holds for real-time signals: the preemption signal carries
+// it.
 void raise_carried(Fiber* fiber, siginfo_t* info) {
     siginfo_t carrier;
     memset(&carrier, 0, sizeof carrier);
@@ -312,8 +312,8 @@ void raise_here(Fiber* fiber, siginfo_t* info) {
     // Only what another worker's change has not reached yet is blocked here: this fiber opened it.
     const bool blocked = (fiber->worker->kernel_mask & bit) != 0;
     if (blocked) host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
-    const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(),
-                                      host::raw_gettid(), info->si_signo, info);
+    const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
+                                      info->si_signo, info);
     if (rc == -EAGAIN) raise_carried(fiber, info);
     fiber->raised_info = nullptr;
     if (blocked) host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);

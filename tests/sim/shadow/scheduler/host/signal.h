@@ -29,6 +29,7 @@ unsigned long program_counter(const void* context);
 unsigned long stack_pointer(const void* context);
 void set_saved_mask(void* context, uint64_t mask);
 inline void install_alternate_stack(uintptr_t, size_t, int) {}
+inline bool in_blocking_syscall(const void*) { return true; }
 void interrupt_blocking_syscall(void* context);
 
 }  // namespace pfiber::host
