@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
+#include <atomic>
+
 #include "interpose/clocks.h"
 #include "interpose/hooks.h"
 #include "scheduler/host/signal.h"
@@ -86,12 +88,13 @@ int send_directed(Fiber* target, int signal, const siginfo_t* info) {
     return rc;
 }
 
-long set_signal(int signal, void (*handler)(int), int flags, struct sigaction* old) {
+std::atomic<uint64_t> interrupting{0};  // siginterrupt() asked for: signal() knows it too
+
+long set_signal(int signal, void (*handler)(int), int flags, uint64_t mask, struct sigaction* old) {
     struct sigaction action {};
     action.sa_handler = handler;
     action.sa_flags = flags;
-    sigemptyset(&action.sa_mask);
-    if ((flags & SA_RESTART) != 0) sigaddset(&action.sa_mask, signal);
+    mask_to(mask, &action.sa_mask);
     return pf_sigaction(signal, &action, old);
 }
 
@@ -135,12 +138,18 @@ sighandler_t pf_signal(int signal, sighandler_t handler) {
         return SIG_ERR;
     }
     struct sigaction old;
-    return set_signal(signal, handler, SA_RESTART, &old) == 0 ? old.sa_handler : SIG_ERR;
+    const uint64_t bit = signal_bit(signal);
+    const int flags = (interrupting.load() & bit) != 0 ? 0 : SA_RESTART;
+    return set_signal(signal, handler, flags, bit, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
 sighandler_t pf_sysv_signal(int signal, sighandler_t handler) {
     struct sigaction old;
-    return set_signal(signal, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER), &old) == 0
+    if (handler == SIG_ERR || signal < 1 || signal > 64) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    return set_signal(signal, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER), 0, &old) == 0
                ? old.sa_handler
                : SIG_ERR;
 }
@@ -148,10 +157,13 @@ sighandler_t pf_sysv_signal(int signal, sighandler_t handler) {
 int pf_siginterrupt(int signal, int interrupts) {
     struct sigaction action;
     if (pf_sigaction(signal, nullptr, &action) != 0) return -1;
-    if (interrupts != 0)
+    if (interrupts != 0) {
+        interrupting.fetch_or(signal_bit(signal));
         action.sa_flags &= ~SA_RESTART;
-    else
+    } else {
+        interrupting.fetch_and(~signal_bit(signal));
         action.sa_flags |= SA_RESTART;
+    }
     return pf_sigaction(signal, &action, nullptr);
 }
 

@@ -1,4 +1,5 @@
-// system(): spawn, then wait as a thread does: handlers run, cancellation kills and reaps the shell.
+// system(): spawn, then wait as a thread does: handlers run, cancellation kills and reaps the
+// shell.
 //
 // libc's own would do, were it not that the fiber is nobody while libc works in borrowed memory; so
 // only the spawn is libc's.  SIGINT and SIGQUIT are ignored while any thread is in here, SIGCHLD is

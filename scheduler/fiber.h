@@ -110,7 +110,7 @@ struct Fiber {
     int alternate_stack_flags = 0;
 
     // The layer above keeps its record of the thread here.
-    static constexpr size_t kClientBytes = 144;
+    static constexpr size_t kClientBytes = 160;
     alignas(16) unsigned char client[kClientBytes] = {};
 };
 

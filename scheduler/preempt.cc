@@ -65,12 +65,12 @@ void note_timer_fire(Fiber* fiber) {
     fiber->attention.fetch_or(kAttendPreempt, std::memory_order_relaxed);
 }
 
-bool may_yield_here(Fiber* fiber, const void* context) {
+bool may_yield_here(Fiber* fiber, const void* context, bool in_libc_too = false) {
     const unsigned long stack = host::stack_pointer(context);
     const unsigned long pc = host::program_counter(context);
-    return !fiber->in_call && fiber->pinned == 0 && !host::is_in_libc_or_loader(pc) &&
-           !host::in_signal_text(pc) && stack > fiber->stack_low + 8192 &&
-           (stack <= fiber->stack_top || fiber == main_fiber());
+    return !fiber->in_call && fiber->pinned == 0 &&
+           (in_libc_too || !host::is_in_libc_or_loader(pc)) && !host::in_signal_text(pc) &&
+           stack > fiber->stack_low + 8192 && (stack <= fiber->stack_top || fiber == main_fiber());
 }
 
 // Ours are the timer's and tgkill's from this process; a real SIGURG is the program's.
@@ -95,13 +95,17 @@ bool is_interrupted(Fiber* fiber) {
            runtime_callbacks.attend != nullptr;
 }
 
+// It runs on after a call that no hook saw, or is in it, without a processor and perhaps without a
+// hook in sight: signals for it cannot wait for one, not even in libc, where it may hold a lock.
+bool may_retake_here(Fiber* fiber, const void* context, uint32_t attention) {
+    return (attention & kLost) == kAttendRetaken &&
+           may_yield_here(fiber, context, (attention & kInterrupts) != 0);
+}
+
 // Whether attending would do anything but come back here.
 bool has_to_attend(Fiber* fiber, const void* context) {
     const uint32_t attention = fiber->attention.load(std::memory_order_acquire);
-    if ((attention & kLost) != 0)
-        // It runs on after a call that no hook saw, without a processor and perhaps without a hook
-        // in sight: signals for it cannot wait for one.
-        return (attention & kLost) == kAttendRetaken && may_yield_here(fiber, context);
+    if ((attention & kLost) != 0) return may_retake_here(fiber, context, attention);
     // In our stub the call returns first, and the fiber attends when it leaves.  Elsewhere libc
     // waits by itself (pclose) and would go on doing so.
     if (fiber->in_call)
@@ -114,7 +118,7 @@ bool has_to_attend(Fiber* fiber, const void* context) {
 // In the runtime, with the worker's mask, on whose stack `context` was interrupted.
 PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
     uint32_t attention = fiber->attention.load(std::memory_order_acquire);
-    if ((attention & kLost) == kAttendRetaken && may_yield_here(fiber, context)) {
+    if (may_retake_here(fiber, context, attention)) {
         runtime_entry_slow(fiber);
         attention = fiber->attention.load(std::memory_order_acquire);
     }

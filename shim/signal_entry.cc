@@ -108,7 +108,7 @@ bool some_act_by_default(uint64_t set) {
 }
 
 struct Interrupted {
-    int32_t pinned;
+    int32_t pinned, handlers_active;
     bool in_call, is_delivering, is_attending;
 };
 
@@ -122,8 +122,8 @@ Interrupted begin_handler(Fiber* fiber, const Action& action, int signal, void* 
     host::set_saved_mask(context, thread->has_suspend_restore ? thread->suspend_restore : before);
     thread->has_suspend_restore = false;
     thread->waiting_for.store(0);
-    const Interrupted was{fiber->pinned, fiber->in_call, thread->is_delivering,
-                          fiber->is_attending};
+    const Interrupted was{fiber->pinned, thread->handlers_active, fiber->in_call,
+                          thread->is_delivering, fiber->is_attending};
     const uint64_t mask = mask_during(action, signal, before);
     bool tell = false;
     {
@@ -134,6 +134,7 @@ Interrupted begin_handler(Fiber* fiber, const Action& action, int signal, void* 
     // What the frames below this one are at; a handler may leave them all by a jump.
     thread->is_delivering = fiber->is_attending = false;
     fiber->pinned = may_move ? 0 : 1;
+    if (thread->handlers_active++ == 0) thread->mask_outside = host::saved_mask(context);
     thread->interrupts.handlers++;
     if ((action.flags & SA_RESTART) == 0) thread->interrupts.without_restart++;
     open_worker_mask(fiber->worker);
@@ -154,6 +155,7 @@ void end_handler(Fiber* fiber, const Interrupted& was, bool attends, void* conte
     if (was.in_call) enter_call(fiber);
     host::raw_sigprocmask(SIG_SETMASK, &kAll, nullptr);
     fiber->pinned = was.pinned;
+    thread->handlers_active = was.handlers_active;
     thread->is_delivering = was.is_delivering;
     fiber->is_attending = was.is_attending;
     {

@@ -46,6 +46,8 @@ struct Thread {
     PendingSignal* queued = nullptr;            // those, by number (signal_queue.cc)
     Platform::Atomic<uint64_t> waiting_for{0};  // its sigwait set
     uint64_t suspend_restore = 0;               // mask to restore after sigsuspend-like calls
+    uint64_t mask_outside = 0;                  // what the outermost handler interrupted
+    int32_t handlers_active = 0;                // too high after a jump that restored no mask
     bool has_suspend_restore = false;
     bool takes_no_signals = false;  // it has ended; written under the queue's lock
     bool is_delivering = false;     // deliver_pending() is between two handlers

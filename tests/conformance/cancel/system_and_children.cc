@@ -1,6 +1,8 @@
 // system() and the waits for children: handlers of signals directed at the thread run while it
 // waits, cancellation ends it, kills and reaps the shell, and the dispositions and later calls are
-// as before (libc leaves SIGCHLD blocked in the cancelled thread).  pclose is no cancellation point, but handlers run in it.
+// as before (libc leaves SIGCHLD blocked in the cancelled thread).  pclose is no cancellation
+// point, but handlers run in it.
+//
 // limit: 40
 // expect: fibers>=7 native_fallbacks=0
 #include "../../support/twin.h"
@@ -27,9 +29,7 @@ static int fds[2];  // the shell's end: its death is seen at the other
 static char command[200];
 
 struct Watch {
-    ~Watch() {
-        printf("  unwound: int %s, quit %s\n", disposition(SIGINT), disposition(SIGQUIT));
-    }
+    ~Watch() { printf("  unwound: int %s, quit %s\n", disposition(SIGINT), disposition(SIGQUIT)); }
 };
 
 static void* shell(void*) {
@@ -98,6 +98,7 @@ static void run(const char* name, void* (*body)(void*), bool cancel) {
 }
 
 int main() {
+    setvbuf(stdout, nullptr, _IOLBF, 0);
     CHECK(sem_init(&from_handler, 0, 0) == 0);
     struct sigaction a = {};
     a.sa_handler = interrupt;
