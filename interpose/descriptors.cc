@@ -204,6 +204,11 @@ int pf_pclose(FILE* file) {
     if (fiber == nullptr) return real(pclose)(file);
     shim::cancellation_point(fiber);
     enter_blocking_call(fiber);
+    // A kick before this point is not attended in the call; one from here on is.
+    while ((fiber->attention.load() & kAttendSignal) != 0) {
+        exit_call(fiber);
+        enter_blocking_call(fiber);
+    }
     const int answer = real(pclose)(file);
     exit_call(fiber);
     return answer;

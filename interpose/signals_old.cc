@@ -1,7 +1,8 @@
 // The signal calls of System V and BSD, and jumps out of handlers.
 //
 // libc's own change dispositions by its inner sigaction, past our table, so that the kernel would
-// call the program's handler on whatever a worker runs.  Source: sigset(3), sigpause(3), sigblock(3).
+// call the program's handler on whatever a worker runs.  Source: sigset(3), sigpause(3),
+// sigblock(3).
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>

@@ -1,7 +1,9 @@
 // A process-directed signal that was meant for a thread which ends, or blocks it, before the
 // handler ran, is not lost: another willing thread handles it, else it stays pending on the
-// process, where sigpending, sigwait and signalfd find it. limit: 40 expect: fibers>=20
-// native_fallbacks=0
+// process, where sigpending, sigwait and signalfd find it.
+//
+// limit: 40
+// expect: fibers>=20 native_fallbacks=0
 #include "../../support/twin.h"
 #include <atomic>
 #include <sys/signalfd.h>

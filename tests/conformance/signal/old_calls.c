@@ -12,8 +12,12 @@ static void handler(int sig) {
     by = number * 100 + sig;
 }
 static const char* name_of(sighandler_t h) {
-    return h == SIG_ERR ? "error" : h == SIG_DFL ? "default" : h == SIG_IGN ? "ignore"
-         : h == SIG_HOLD ? "hold" : h == handler ? "handler" : "?";
+    return h == SIG_ERR    ? "error"
+           : h == SIG_DFL  ? "default"
+           : h == SIG_IGN  ? "ignore"
+           : h == SIG_HOLD ? "hold"
+           : h == handler  ? "handler"
+                           : "?";
 }
 static void show(const char* what, int sig) {
     struct sigaction a;
@@ -21,8 +25,9 @@ static void show(const char* what, int sig) {
     CHECK(sigaction(sig, NULL, &a) == 0 && sigprocmask(SIG_BLOCK, NULL, &mask) == 0);
     printf("%s: %s, flags%s%s%s%s, own %d, blocked %d\n", what, name_of(a.sa_handler),
            a.sa_flags & SA_RESTART ? " restart" : "", a.sa_flags & SA_NODEFER ? " nodefer" : "",
-           (unsigned)a.sa_flags & SA_RESETHAND ? " reset" : "", a.sa_flags & SA_ONSTACK ? " onstack" : "",
-           sigismember(&a.sa_mask, sig), sigismember(&mask, sig));
+           (unsigned)a.sa_flags & SA_RESETHAND ? " reset" : "",
+           a.sa_flags & SA_ONSTACK ? " onstack" : "", sigismember(&a.sa_mask, sig),
+           sigismember(&mask, sig));
 }
 extern sighandler_t sysv_signal(int, sighandler_t);
 extern int sigblock(int), sigsetmask(int), siggetmask(void), gsignal(int);
