@@ -183,7 +183,10 @@ int main() {
                set(SIGSEGV, faults, static_cast<int>(SA_RESETHAND | SA_NODEFER));
                *nowhere = 1;
            }));
-    printf("%x\n", status_of([] { kill(getpid(), SIGTERM); pause(); }));
+    printf("%x\n", status_of([] {
+               kill(getpid(), SIGTERM);
+               pause();
+           }));
     printf("%x\n", status_of([] { raise(SIGKILL); }));
     printf("%x\n", status_of([] { pthread_kill(pthread_self(), SIGRTMIN + 3); }));
     return 0;
