@@ -185,6 +185,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->depth = 1;  // left by fiber_start()
     fiber->pinned = 0;
     fiber->is_attending = false;
+    fiber->busy_wait_pc = 0;
     fiber->in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;

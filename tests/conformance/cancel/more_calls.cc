@@ -16,7 +16,8 @@
 #include <sys/timerfd.h>
 #include <threads.h>
 
-static int pair_fds[2], full_pair[2], full[2], empty[2], ep, queue_id, lock_fd, event, timer, signals;
+static int pair_fds[2], full_pair[2], full[2], empty[2], ep, queue_id, lock_fd, event, timer,
+    signals;
 static mqd_t queue, full_queue;
 static sem_t never, entered;
 static pthread_t forever;

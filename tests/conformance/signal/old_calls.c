@@ -4,6 +4,7 @@
 // expect: fibers>=3 native_fallbacks=0
 #define _XOPEN_SOURCE 700
 #include "../../support/twin.h"
+#include <setjmp.h>
 
 static __thread int number;
 static volatile int handled, by;
@@ -33,7 +34,7 @@ extern sighandler_t sysv_signal(int, sighandler_t);
 extern int sigblock(int), sigsetmask(int), siggetmask(void), gsignal(int);
 extern sighandler_t ssignal(int, sighandler_t), bsd_signal(int, sighandler_t);
 extern int bsd_sigpause(int) __asm__("sigpause");
-extern int __sigpause(int, int);
+extern int __sigpause(int, int), xpg_sigpause(int) __asm__("__xpg_sigpause");
 
 static void* other(void* arg) {
     int sig = (int)(intptr_t)arg;
@@ -49,6 +50,34 @@ static void* kills_main(void* arg) {
         nap(5);
     }
     return NULL;
+}
+
+// Every spelling of a jump out of a handler: with the mask of sigsetjmp, or with the handler's.
+extern void long_jump_checked(struct __jmp_buf_tag*, int) __asm__("__longjmp_chk");
+static sigjmp_buf back;
+static volatile int way;
+static void jumps(int sig) {
+    (void)sig;
+    if (way == 0) siglongjmp(back, 1);
+    if (way == 1) longjmp(back, 1);
+    if (way == 2) _longjmp(back, 1);
+    long_jump_checked(back, 1);
+}
+static void jump_out(void) {
+    struct sigaction a;
+    memset(&a, 0, sizeof a);
+    a.sa_handler = jumps;
+    CHECK(sigaction(SIGUSR1, &a, NULL) == 0);
+    for (int saves = 1; saves >= 0; saves--) {
+        for (way = 0; way < 4; way = way + 1) {
+            if (sigsetjmp(back, saves) == 0) {
+                raise(SIGUSR1);
+                CHECK(0);
+            }
+            show(saves ? "jumped with the mask" : "jumped", SIGUSR1);
+            CHECK(sigrelse(SIGUSR1) == 0);
+        }
+    }
 }
 
 static void all(void) {
@@ -117,7 +146,7 @@ static void all(void) {
         handled = 0;
         pthread_t t = start(kills_main, &self);
         errno = 0;
-        int rc = i == 0   ? sigpause(SIGUSR1)
+        int rc = i == 0   ? xpg_sigpause(SIGUSR1)
                  : i == 1 ? bsd_sigpause(start_mask)
                  : i == 2 ? __sigpause(SIGUSR1, 1)
                           : __sigpause(start_mask, 0);
@@ -128,6 +157,7 @@ static void all(void) {
     }
     errno = 0;
     printf("%d %d\n", sigpause(0), errno);
+    jump_out();
     psignal(SIGUSR1, "psignal");
     signal(SIGUSR1, SIG_DFL);
     signal(SIGUSR2, SIG_DFL);

@@ -1,5 +1,5 @@
-// signal(7)'s two lists, call by call: which of them go on after a handler with SA_RESTART, and that
-// all of them end with EINTR after one without.  A call that goes on is ended by cancellation.
+// signal(7)'s two lists, call by call: which of them go on after a handler with SA_RESTART, and
+// that all of them end with EINTR after one without.  A call that goes on is ended by cancellation.
 //
 // limit: 60
 // expect: fibers>=80 native_fallbacks=0
@@ -292,7 +292,8 @@ int main() {
         CHECK(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0);
     CHECK(setsockopt(timed_full[1], SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t) == 0);
     CHECK((ep = epoll_create1(0)) >= 0 && (watch = inotify_init()) >= 0);
-    CHECK((queue_id = msgget(IPC_PRIVATE, 0600)) >= 0 && (full_id = msgget(IPC_PRIVATE, 0600)) >= 0);
+    CHECK((queue_id = msgget(IPC_PRIVATE, 0600)) >= 0 &&
+          (full_id = msgget(IPC_PRIVATE, 0600)) >= 0);
     CHECK((set_id = semget(IPC_PRIVATE, 1, 0600)) >= 0);
     message[0] = 1;
     while (msgsnd(full_id, message, sizeof message - sizeof(long), IPC_NOWAIT) == 0) {
