@@ -126,6 +126,7 @@ Worker* create_worker() {
     worker->wake_word.store(0);
     worker->cpu_timer = -1;
     worker->kernel_mask = 0;
+    worker->alternate_stack = 0;
     worker->mask_generation = 0;
     worker->has_exact_mask = worker->is_monitor = false;
     Fiber& scheduler = worker->scheduler_fiber;

@@ -11,6 +11,7 @@
 #include "scheduler/host/identity.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/signal.h"
 #include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/wait_queue.h"
@@ -103,7 +104,11 @@ bool runtime_start(const char** reason) {
     fiber->state.store(FiberState::kRunning);
     host::set_tid_field(fiber->tp, fiber->tid);
     t_current = t_owner = fiber;
+    host::read_alternate_stack(&fiber->alternate_stack, &fiber->alternate_stack_size,
+                               &fiber->alternate_stack_flags);
+    fiber->worker->alternate_stack = fiber->alternate_stack;
     preempt_install();
+    alternate_stack_told(fiber->alternate_stack_size);
     preempt_worker_started(fiber->worker);
     *reason = "no kernel thread for the monitor (RLIMIT_NPROC or pids cgroup)";
     if (!monitor_start()) {
