@@ -124,8 +124,8 @@ bool has_to_attend(Fiber* fiber, const void* context) {
     // In our stub the call returns first, and the fiber attends when it leaves.  Elsewhere libc
     // waits by itself (pclose) and would go on doing so.
     if (fiber->in_call)
-        return (attention & kAttendSignal) != 0 && !fiber->attends_in_call && runtime_callbacks.attend != nullptr &&
-               !host::in_blocking_syscall(context);
+        return (attention & kAttendSignal) != 0 && !fiber->attends_in_call &&
+               runtime_callbacks.attend != nullptr && !host::in_blocking_syscall(context);
     return ((attention & kInterrupts) != 0 && runtime_callbacks.attend != nullptr) ||
            ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context));
 }
