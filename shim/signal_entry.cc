@@ -284,6 +284,9 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
             fiber->attention.fetch_or(kAttendSignal);
         } else {
             note_signal(signal, info);
+            // When everybody blocks it the kernel is to keep it: not to give it to this thread, the
+            // monitor perhaps, again and again.
+            if (fiber->worker != nullptr) renew_mask(fiber->worker, context);
         }
         return;
     }
