@@ -273,8 +273,13 @@ Processor* take_idle_processor() {
 
 void put_idle_processor(Processor* processor) {
     PFIBER_CHECK(processor->queue.is_empty(), "processor %d goes idle with work", processor->id);
-    processor->status.store(ProcessorStatus::kIdle);
     processor->worker = nullptr;
+    if (g_scheduler.stop_requested.load() != 0) {
+        processor->status.store(ProcessorStatus::kStopped);
+        tell_stopper();
+        return;
+    }
+    processor->status.store(ProcessorStatus::kIdle);
     processor->idle_next = g_scheduler.idle_processors;
     g_scheduler.idle_processors = processor;
     g_scheduler.idle_processor_count.fetch_add(1);
@@ -300,6 +305,7 @@ Processor* release_processor(Worker* worker) {
 // every case in which find_runnable() would find work.
 void hand_off(Processor* processor) {
     processor->worker = nullptr;
+    if (give_to_stopper(processor)) return;
     if (!processor->queue.is_empty() || !g_scheduler.global.is_empty()) {
         start_worker(processor, false);
         return;

@@ -25,6 +25,7 @@ constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
 constexpr int64_t kTimerLateNs = 100000;
+constexpr int64_t kUpdateEveryNs = 1000000000;  // Go's: affinity and cgroup limit
 constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
@@ -64,6 +65,8 @@ bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t 
     if (fiber->is_scheduler || fiber->depth != 0 ||
         !host::is_asleep_in_kernel(worker->tid.load(), static_cast<int>(options().signal)))
         return false;
+    // Claims are the stopper's while it works; so is every processor.
+    if (!g_scheduler.world_lock.try_acquire()) return false;
     fiber->attention.fetch_or(kAttendClaim);
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     Platform::chaos_point();
@@ -72,13 +75,13 @@ bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t 
                        worker->current == fiber && processor->worker == worker &&
                        processor->schedule_tick.load() == tick &&
                        processor->status.compare_exchange_strong(running, ProcessorStatus::kIdle);
-    if (!still) {
-        fiber->attention.fetch_and(~uint32_t{kAttendClaim});
-        return false;
+    if (still) {
+        worker->processor = nullptr;
+        fiber->attention.fetch_or(kAttendRetaken);
     }
-    worker->processor = nullptr;
-    fiber->attention.fetch_or(kAttendRetaken);
     fiber->attention.fetch_and(~uint32_t{kAttendClaim});
+    g_scheduler.world_lock.release();
+    if (!still) return false;
     COUNT(missed_blocking);
     hand_off(processor);
     return true;
@@ -151,12 +154,15 @@ bool one_round(int64_t now) {
                 did_something |= look_at_running(processor, now);
                 break;
             case ProcessorStatus::kIdle:
+            case ProcessorStatus::kStopped:
                 break;
         }
         if (now - processor->timers.earliest_ns() > kTimerLateNs && !everything_idle())
             did_something |= run_timers(processor, now);
-        did_something |= look_at_poller(processor, now);
     }
+    // Those of removed processors may hold what the kernel did not let them move.
+    for (int i = 0; i < g_scheduler.made_count; i++)
+        did_something |= look_at_poller(g_scheduler.processors[i], now);
     return did_something;
 }
 
@@ -173,6 +179,7 @@ void deep_sleep(int64_t deadline) {
     int64_t sleep_ns = kShortestSleepNs;
     int idle_rounds = 0, idle_since = 0;
     int64_t next_trace = Platform::now_ns();
+    int64_t next_update = next_trace + kUpdateEveryNs;
     for (;;) {
         const int64_t trace_ns = options().schedtrace_ms * 1000000;
         int64_t now = Platform::now_ns();
@@ -200,6 +207,10 @@ void deep_sleep(int64_t deadline) {
         } else if (++idle_rounds > kPatientRounds && sleep_ns < kLongestSleepNs) {
             sleep_ns *= 2;
             if (sleep_ns > kLongestSleepNs) sleep_ns = kLongestSleepNs;
+        }
+        if (now >= next_update) {
+            update_processor_count();
+            next_update = now + kUpdateEveryNs;
         }
         if (trace_ns > 0 && now >= next_trace) {
             schedtrace_line();

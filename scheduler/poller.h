@@ -126,6 +126,10 @@ void io_took_turn(Fiber* fiber);
 void io_wake_next(Descriptor* descriptor, uint8_t direction);
 
 bool pollers_start(int count);
+// World lock held: instances for processors up to `count`.  False: no descriptor for one of them.
+bool pollers_grow(int count);
+// In a stopped world: what is registered with one instance goes to another.
+void poller_move(Processor* from, Processor* to);
 void pollers_reset_after_fork();
 void poller_descriptor_moved(int from, int to);  // one of its own has another number now
 int descriptor_table_end();                      // no number from here on has a state

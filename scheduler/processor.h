@@ -17,7 +17,8 @@
 
 namespace pfiber {
 
-enum class ProcessorStatus : uint32_t { kIdle, kRunning, kInCall };
+// kStopped: the stopper's (world.h), or one beyond the present number of processors.
+enum class ProcessorStatus : uint32_t { kIdle, kRunning, kInCall, kStopped };
 
 struct TimerMemory : Platform {  // heap storage by mmap: never malloc under a lock
     static void* resize(void* old, size_t old_bytes, size_t new_bytes);
@@ -34,6 +35,7 @@ struct alignas(64) Processor {
     uint32_t io_streak = 0;
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
+    Fiber* halted = nullptr;  // in program code while the world is stopped (C1); the stopper's
     RunQueue<Platform, Fiber> queue;
     Poller poller;
 
@@ -55,6 +57,7 @@ enum class AfterSwitch : uint8_t {
     kPark,         // commit the park word; a wait that was claimed meanwhile runs on
     kYieldLocal,   // runnable again: tail of the processor's ring
     kYieldGlobal,  // runnable again: tail of the global queue (preempted, or no processor)
+    kYieldNext,    // runnable again: the processor's next slot (the world stops)
     kFinish,       // user code is over
 };
 

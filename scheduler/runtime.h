@@ -61,6 +61,10 @@ void runtime_after_fork(Fiber* survivor);
 
 void runtime_entry_slow(Fiber* fiber);
 void runtime_leave_slow(Fiber* fiber);
+// Until nobody claims the fiber's processor any more: the monitor decides within a few
+// microseconds, a stopper keeps its claim until the world starts.  Whoever raises the depth without
+// entering calls it before anything that a processor's owner may do.  Does not switch.
+void wait_for_claim(Fiber* fiber);
 
 class RuntimeSection {
   public:
@@ -73,7 +77,7 @@ class RuntimeSection {
     static void enter(Fiber* fiber) {
         fiber->depth++;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
+        constexpr uint32_t kLost = kAttendClaim | kAttendRetaken | kAttendStop;
         if (__builtin_expect(fiber->attention.load(std::memory_order_relaxed) & kLost, 0) &&
             fiber->depth == 1)
             runtime_entry_slow(fiber);

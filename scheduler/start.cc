@@ -7,7 +7,6 @@
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
 #include "scheduler/cpu_time.h"
-#include "scheduler/host/cpu_count.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
@@ -15,6 +14,7 @@
 #include "scheduler/host/thread_state.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/wait_queue.h"
+#include "scheduler/world.h"
 
 namespace pfiber {
 
@@ -70,9 +70,7 @@ bool runtime_start(const char** reason) {
 
     *reason = "no memory for the processors";
     Scheduler& scheduler = g_scheduler;
-    int count = static_cast<int>(options().gomaxprocs);
-    if (count == 0) count = host::default_processor_count();
-    scheduler.processor_count = count;
+    const int count = processor_count();
     const long memory = host::raw_mmap(nullptr, sizeof(Processor) * static_cast<size_t>(count),
                                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (host::is_error(memory)) return fiber->depth = 0, false;
@@ -81,6 +79,7 @@ bool runtime_start(const char** reason) {
         scheduler.processors[i] = new (&processors[i]) Processor;
         scheduler.processors[i]->id = i;
     }
+    scheduler.processor_count = count;
     *reason = "no epoll instance (descriptor limit)";
     if (!pollers_start(count)) {
         pollers_reset_after_fork();
@@ -131,6 +130,7 @@ void runtime_after_fork(Fiber* survivor) {
     const int32_t depth = survivor->depth;
     survivor->timer.link = TimerLink{};
     survivor->locked_worker = nullptr;
+    survivor->in_call = false;
     survivor->lock_count = 0;
     survivor->all_next = survivor->all_prev = nullptr;
     survivor->worker = nullptr;

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "scheduler/host/context.h"
+#include "scheduler/host/cpu_count.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/kernel_thread.h"
 #include "scheduler/host/libc.h"
@@ -52,6 +53,11 @@ int64_t thread_cpu_ns(int tid) {
     const KernelThread* thread = g_machine.find(tid);
     return thread == nullptr ? -1 : g_machine.cpu_ps(thread) / 1000;
 }
+
+// ---- cpu_count.h
+
+int default_processor_count() { return sim::g_default_processors; }
+int default_processor_count(CpuGroup*, const char*) { return default_processor_count(); }
 
 // ---- context.h
 

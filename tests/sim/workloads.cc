@@ -405,6 +405,8 @@ void mix();
 void mutexes();
 void counts();
 void conditions();
+void fairness();
+void resizing();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -426,6 +428,8 @@ const Workload kWorkloads[] = {
     {"mutexes", mutexes},
     {"counts", counts},
     {"conditions", conditions},
+    {"fairness", fairness},
+    {"resizing", resizing},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 
