@@ -12,21 +12,23 @@ namespace pfiber::interpose {
 namespace {
 
 // Opening a FIFO waits for the other end; a device for its carrier.
-long open_on(Fiber* fiber, int directory, const char* path, int flags, mode_t mode) {
+long open_on(Fiber* fiber, uintptr_t site, int directory, const char* path, int flags,
+             mode_t mode) {
     // O_LARGEFILE is the kernel's business on this machine only in name; libc sets it nowhere.
+    const PredictedCall call(call_key(SYS_openat, site));
     const long fd = fiber == nullptr ? host::raw_syscall(SYS_openat, directory, path, flags, mode)
-                                     : maybe_call(fiber, Restart::kYes, SYS_openat, directory, path,
-                                                  flags, mode);
+                                     : predicted_call(fiber, call, Restart::kYes, SYS_openat,
+                                                      directory, path, flags, mode);
     note_opened(fd, DescriptorKind::kUnknown, true);
     return fd;
 }
 
 bool takes_mode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
 
-int open_at_point(int directory, const char* path, int flags, mode_t mode) {
+int open_at_point(uintptr_t site, int directory, const char* path, int flags, mode_t mode) {
     Fiber* fiber = calling_fiber();
     if (fiber != nullptr) shim::cancellation_point(fiber);
-    return static_cast<int>(result(open_on(fiber, directory, path, flags, mode)));
+    return static_cast<int>(result(open_on(fiber, site, directory, path, flags, mode)));
 }
 
 }  // namespace
@@ -53,44 +55,44 @@ extern "C" {
 
 int pf_open64(const char* path, int flags, ...) {
     MODE_OF(flags)
-    return open_at_point(AT_FDCWD, path, flags, mode);
+    return open_at_point(CALL_SITE, AT_FDCWD, path, flags, mode);
 }
 int pf_openat64(int directory, const char* path, int flags, ...) {
     MODE_OF(flags)
-    return open_at_point(directory, path, flags, mode);
+    return open_at_point(CALL_SITE, directory, path, flags, mode);
 }
 int pf_creat64(const char* path, mode_t mode) {
-    return open_at_point(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+    return open_at_point(CALL_SITE, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 int pf___open_nocancel(const char* path, int flags, ...) {
     MODE_OF(flags)
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return static_cast<int>(result(open_on(nullptr, AT_FDCWD, path, flags, mode)));
+        return static_cast<int>(result(open_on(nullptr, 0, AT_FDCWD, path, flags, mode)));
     const shim::NoCancel guard(fiber);
-    return static_cast<int>(result(open_on(fiber, AT_FDCWD, path, flags, mode)));
+    return static_cast<int>(result(open_on(fiber, CALL_SITE, AT_FDCWD, path, flags, mode)));
 }
 int pf___open64_2(const char* path, int flags) {
     if (takes_mode(flags)) __fortify_fail("invalid open call: O_CREAT or O_TMPFILE without mode");
-    return open_at_point(AT_FDCWD, path, flags, 0);
+    return open_at_point(CALL_SITE, AT_FDCWD, path, flags, 0);
 }
 int pf___openat64_2(int directory, const char* path, int flags) {
     if (takes_mode(flags)) __fortify_fail("invalid openat call: O_CREAT or O_TMPFILE without mode");
-    return open_at_point(directory, path, flags, 0);
+    return open_at_point(CALL_SITE, directory, path, flags, 0);
 }
 
 // ---- what waits for a disk, cancellable
 
-int pf_fsync(int fd) { return static_cast<int>(cancellable_call(SYS_fsync, fd)); }
-int pf_fdatasync(int fd) { return static_cast<int>(cancellable_call(SYS_fdatasync, fd)); }
+int pf_fsync(int fd) { return static_cast<int>(file_call(SYS_fsync, fd)); }
+int pf_fdatasync(int fd) { return static_cast<int>(file_call(SYS_fdatasync, fd)); }
 int pf_msync(void* address, size_t size, int flags) {
     return static_cast<int>(cancellable_call(SYS_msync, address, size, flags));
 }
 int pf_sync_file_range(int fd, off64_t offset, off64_t size, unsigned flags) {
-    return static_cast<int>(cancellable_call(SYS_sync_file_range, fd, offset, size, flags));
+    return static_cast<int>(file_call(SYS_sync_file_range, fd, offset, size, flags));
 }
 int pf_fallocate64(int fd, int mode, off64_t offset, off64_t size) {
-    return static_cast<int>(cancellable_call(SYS_fallocate, fd, mode, offset, size));
+    return static_cast<int>(file_call(SYS_fallocate, fd, mode, offset, size));
 }
 ssize_t pf_getrandom(void* data, size_t size, unsigned flags) {
     return cancellable_call(SYS_getrandom, data, size, flags);
@@ -98,16 +100,16 @@ ssize_t pf_getrandom(void* data, size_t size, unsigned flags) {
 
 // ---- the same, no cancellation points
 
-int pf_syncfs(int fd) { return static_cast<int>(short_call(SYS_syncfs, fd)); }
+int pf_syncfs(int fd) { return static_cast<int>(short_file_call(SYS_syncfs, fd)); }
 void pf_sync() { short_call(SYS_sync); }
 int pf_ftruncate64(int fd, off64_t size) {
-    return static_cast<int>(short_call(SYS_ftruncate, fd, size));
+    return static_cast<int>(short_file_call(SYS_ftruncate, fd, size));
 }
 int pf_truncate64(const char* path, off64_t size) {
     return static_cast<int>(short_call(SYS_truncate, path, size));
 }
 ssize_t pf_readahead(int fd, off64_t offset, size_t size) {
-    return short_call(SYS_readahead, fd, offset, size);
+    return short_file_call(SYS_readahead, fd, offset, size);
 }
 int pf_stat(const char* path, struct stat* status) {
     return static_cast<int>(short_call(SYS_newfstatat, AT_FDCWD, path, status, 0));
@@ -126,10 +128,10 @@ int pf_statfs(const char* path, struct statfs* status) {
     return static_cast<int>(short_call(SYS_statfs, path, status));
 }
 int pf_fstatfs(int fd, struct statfs* status) {
-    return static_cast<int>(short_call(SYS_fstatfs, fd, status));
+    return static_cast<int>(short_file_call(SYS_fstatfs, fd, status));
 }
 ssize_t pf_getdents64(int fd, void* data, size_t size) {
-    return short_call(SYS_getdents64, fd, data, size);
+    return short_file_call(SYS_getdents64, fd, data, size);
 }
 ssize_t pf_readlink(const char* path, char* data, size_t size) {
     return short_call(SYS_readlink, path, data, size);
@@ -177,7 +179,7 @@ int pf_rmdir(const char* path) { return static_cast<int>(short_call(SYS_rmdir, p
 int pf_chmod(const char* path, mode_t mode) {
     return static_cast<int>(short_call(SYS_chmod, path, mode));
 }
-int pf_fchmod(int fd, mode_t mode) { return static_cast<int>(short_call(SYS_fchmod, fd, mode)); }
+int pf_fchmod(int fd, mode_t mode) { return static_cast<int>(short_file_call(SYS_fchmod, fd, mode)); }
 int pf_chown(const char* path, uid_t user, gid_t group) {
     return static_cast<int>(short_call(SYS_chown, path, user, group));
 }
@@ -185,7 +187,7 @@ int pf_lchown(const char* path, uid_t user, gid_t group) {
     return static_cast<int>(short_call(SYS_lchown, path, user, group));
 }
 int pf_fchown(int fd, uid_t user, gid_t group) {
-    return static_cast<int>(short_call(SYS_fchown, fd, user, group));
+    return static_cast<int>(short_file_call(SYS_fchown, fd, user, group));
 }
 int pf_fchownat(int directory, const char* path, uid_t user, gid_t group, int flags) {
     return static_cast<int>(short_call(SYS_fchownat, directory, path, user, group, flags));

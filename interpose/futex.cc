@@ -12,6 +12,7 @@
 #include "interpose/hooks.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/prediction.h"
 #include "scheduler/wait_queue.h"
 #include "shim/abi.h"
 #include "shim/deadline.h"
@@ -206,9 +207,10 @@ long futex(Fiber* fiber, const FutexCall& call) {
 long maybe_call(Fiber* fiber, long number, const long* a) {
     if (fiber == nullptr || fiber->in_call)
         return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-    enter_call(fiber);
+    PredictedCall call(call_key(number, 1));
+    enter_predicted_call(fiber, &call);
     const long result = host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
-    exit_call(fiber);
+    exit_predicted_call(fiber, &call);
     return result;
 }
 

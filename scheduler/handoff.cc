@@ -55,7 +55,7 @@ bool reacquire(Worker* worker) {
 
 }  // namespace
 
-void exit_call(Fiber* fiber) {
+bool exit_call(Fiber* fiber) {
     fiber->depth++;
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Worker* worker = fiber->worker;
@@ -71,6 +71,7 @@ void exit_call(Fiber* fiber) {
             worker->processor = nullptr;
         }
     }
+    const bool is_kept = has_processor;
     if (!has_processor) has_processor = reacquire(worker);
     fiber->in_call = false;
     if (has_processor)
@@ -78,6 +79,7 @@ void exit_call(Fiber* fiber) {
     else
         leave_fiber(fiber, AfterSwitch::kYieldGlobal);
     RuntimeSection::leave(fiber);
+    return is_kept;
 }
 
 }  // namespace pfiber

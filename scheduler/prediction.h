@@ -1,0 +1,52 @@
+// Whether a call that may block will, learned from how long it took before.
+//
+// The caller of a "maybe" call names it by a key (the call and the kind of file or the place it is
+// made from).  A short history per key decides between keeping the processor, which costs nothing
+// when the call is short, and handing it off first, which costs some 4 µs and keeps the others from
+// waiting until the monitor notices.  Rejected: a time stamp around every call (a tenth of a cached
+// read), and Go's rule of one choice per call site made by the programmer (SyscallBlock).
+//
+// The table is bounded and lock-free: a word per slot, stored whole; an update that is lost to a
+// race is one observation less.  It forgets: a key that nobody asked about for a second counts as
+// unknown, and each short call takes a quarter of the evidence away.
+#pragma once
+
+#include "scheduler/fiber.h"
+
+namespace pfiber {
+
+// Never 0, which means "not predicted".
+constexpr uint32_t call_key(long number, uint64_t where) {
+    const uint64_t mixed =
+        (where ^ (static_cast<uint64_t>(number) << 48)) * uint64_t{0x9E3779B97F4A7C15};
+    return static_cast<uint32_t>(mixed >> 32) | 1;
+}
+
+// The table's content for one key.  Any thread.
+bool predicts_long(uint32_t key);
+// The last long call of this key is more than a second ago.
+bool is_forgotten(uint32_t key, int64_t now_ns);
+enum class CallLength : uint8_t {
+    kLong,
+    kShort,
+    kFoundShort,  // found out beforehand at little cost: it takes much less of the evidence away
+};
+void learn_call(uint32_t key, CallLength length, int64_t now_ns);
+void forget_calls();
+
+// One call, between enter_predicted_call() and exit_predicted_call() on the same fiber.
+struct PredictedCall {
+    enum class Expect : uint8_t { kAsk, kShort, kLong };
+    explicit PredictedCall(uint32_t its_key) : key(its_key) {}
+
+    uint32_t key;
+    Expect expect = Expect::kAsk;  // kShort, kLong: known by other means than the table
+    bool is_handed_off = false;
+    int64_t start_ns = 0;  // 0: not measured
+};
+
+// A region as enter_call() or enter_blocking_call() makes it.  On a fiber, outside the runtime.
+void enter_predicted_call(Fiber* fiber, PredictedCall* call);
+void exit_predicted_call(Fiber* fiber, PredictedCall* call);
+
+}  // namespace pfiber
