@@ -179,7 +179,9 @@ int pf_rmdir(const char* path) { return static_cast<int>(short_call(SYS_rmdir, p
 int pf_chmod(const char* path, mode_t mode) {
     return static_cast<int>(short_call(SYS_chmod, path, mode));
 }
-int pf_fchmod(int fd, mode_t mode) { return static_cast<int>(short_file_call(SYS_fchmod, fd, mode)); }
+int pf_fchmod(int fd, mode_t mode) {
+    return static_cast<int>(short_file_call(SYS_fchmod, fd, mode));
+}
 int pf_chown(const char* path, uid_t user, gid_t group) {
     return static_cast<int>(short_call(SYS_chown, path, user, group));
 }

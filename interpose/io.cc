@@ -101,10 +101,7 @@ Cached is_cached(Descriptor* descriptor, int fd, off64_t offset, size_t size) {
 
 PredictedCall predict_read(long number, int fd, off64_t offset, size_t size) {
     PredictedCall call(file_key(number, fd));
-    if (__builtin_expect(!predicts_long(call.key), 1)) {
-        call.expect = PredictedCall::Expect::kShort;
-        return call;
-    }
+    if (__builtin_expect(call.history == CallHistory::kShort, 1)) return call;
     Descriptor* descriptor = descriptor_if_known(fd);
     if (descriptor == nullptr || size == 0) return call;
     switch (is_cached(descriptor, fd, offset, size)) {
@@ -114,7 +111,8 @@ PredictedCall predict_read(long number, int fd, off64_t offset, size_t size) {
             break;
         case Cached::kNo:
             learn_call(call.key, CallLength::kLong, Platform::now_ns());
-            call.expect = PredictedCall::Expect::kLong;
+            call.is_known_long = true;
+            call.history = CallHistory::kLong;
             break;
         case Cached::kUnknown:
             break;

@@ -339,8 +339,7 @@ ssize_t pf_pread64(int fd, void* data, size_t size, off64_t offset) {
     if (fiber == nullptr) return result(host::raw_syscall(SYS_pread64, fd, data, size, offset));
     shim::cancellation_point(fiber);
     const PredictedCall call = predict_read(SYS_pread64, fd, offset, size);
-    return result(
-        predicted_call(fiber, call, Restart::kYes, SYS_pread64, fd, data, size, offset));
+    return result(predicted_call(fiber, call, Restart::kYes, SYS_pread64, fd, data, size, offset));
 }
 ssize_t pf_pwrite64(int fd, const void* data, size_t size, off64_t offset) {
     return file_call(SYS_pwrite64, fd, data, size, offset);

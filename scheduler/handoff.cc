@@ -60,16 +60,16 @@ bool exit_call(Fiber* fiber) {
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Worker* worker = fiber->worker;
     bool has_processor = false;
-    if (worker->processor != nullptr) {
+    // Perhaps it was taken, or handed off, and came into another worker's call meanwhile: whoever
+    // returns first has it.
+    Processor* processor = worker->processor != nullptr ? worker->processor : worker->old_processor;
+    if (processor != nullptr) {
         Platform::chaos_point();
         auto in_call = ProcessorStatus::kInCall;
-        if (worker->processor->status.compare_exchange_strong(in_call, ProcessorStatus::kRunning)) {
-            // Perhaps it was taken and came into another worker's call meanwhile: it is ours now.
-            worker->processor->worker = worker;
-            has_processor = true;
-        } else {
-            worker->processor = nullptr;
-        }
+        has_processor =
+            processor->status.compare_exchange_strong(in_call, ProcessorStatus::kRunning);
+        if (has_processor) processor->worker = worker;
+        worker->processor = has_processor ? processor : nullptr;
     }
     const bool is_kept = has_processor;
     if (!has_processor) has_processor = reacquire(worker);

@@ -1,6 +1,4 @@
 // See prediction.h.
-//
-// A slot: tag (8 bits) | evidence (8) | time of the last long call (16, in units of 67 ms).
 #include "scheduler/prediction.h"
 
 #include "scheduler/base/counters.h"
@@ -8,26 +6,17 @@
 
 namespace pfiber {
 
+Platform::Atomic<uint32_t> g_predictions[kPredictionSlots];
+
 namespace {
 
-constexpr uint32_t kSlots = 1024;
-// One long call is enough, one short call after it takes that back, four do after many long ones.
-constexpr uint32_t kConvinced = 96;
-constexpr int64_t kLongNs = 20000;       // the monitor's shortest sleep; a hand-off costs about 4 µs
-constexpr uint32_t kForgetUnits = 15;    // of 67 ms: a second
-constexpr uint32_t kMeasureOneOf = 32;   // of the calls that keep their processor
-
-Platform::Atomic<uint32_t> table[kSlots];
+constexpr int64_t kLongNs = 20000;     // the monitor's shortest sleep; a hand-off costs about 4 µs
+constexpr uint32_t kForgetUnits = 15;  // of 67 ms: a second
+constexpr uint32_t kMeasureOneOf = 32;  // of the calls that keep their processor
 
 uint32_t tag_of(uint32_t key) { return key >> 24; }
 uint32_t evidence_of(uint32_t word) { return word >> 16 & 0xff; }
 uint32_t units(int64_t now_ns) { return static_cast<uint32_t>(now_ns >> 26) & 0xffff; }
-Platform::Atomic<uint32_t>& slot_of(uint32_t key) { return table[(key >> 1) % kSlots]; }
-
-uint32_t seen_evidence(uint32_t key) {
-    const uint32_t word = slot_of(key).load(std::memory_order_relaxed);
-    return word >> 24 == tag_of(key) ? evidence_of(word) : 0;
-}
 
 // Somebody would run, or has to poll, while the call lasts.
 bool others_would_run(Processor* processor) {
@@ -46,23 +35,20 @@ bool is_measured(uint32_t tick) {
 
 }  // namespace
 
-bool predicts_long(uint32_t key) { return seen_evidence(key) >= kConvinced; }
-
 bool is_forgotten(uint32_t key, int64_t now_ns) {
-    const uint32_t word = slot_of(key).load(std::memory_order_relaxed);
+    const uint32_t word = prediction_slot(key).load(std::memory_order_relaxed);
     return ((units(now_ns) - word) & 0xffff) > kForgetUnits;
 }
 
 void learn_call(uint32_t key, CallLength length, int64_t now_ns) {
-    Platform::Atomic<uint32_t>& slot = slot_of(key);
+    Platform::Atomic<uint32_t>& slot = prediction_slot(key);
     const uint32_t word = slot.load(std::memory_order_relaxed);
     const bool is_mine = word >> 24 == tag_of(key);
     uint32_t evidence = is_mine ? evidence_of(word) : 0;
     uint32_t when = word & 0xffff;
     switch (length) {
         case CallLength::kLong:
-            evidence += (255 - evidence) / 2 + 1;
-            if (evidence > 255) evidence = 255;
+            if (evidence < 255) evidence += (255 - evidence) / 4 + 1;
             when = units(now_ns);
             break;
         case CallLength::kShort:
@@ -79,33 +65,30 @@ void learn_call(uint32_t key, CallLength length, int64_t now_ns) {
 }
 
 void forget_calls() {
-    for (auto& slot : table) slot.store(0, std::memory_order_relaxed);
+    for (auto& slot : g_predictions) slot.store(0, std::memory_order_relaxed);
 }
 
 void enter_predicted_call(Fiber* fiber, PredictedCall* call) {
-    using Expect = PredictedCall::Expect;
     call->start_ns = 0;
     call->is_handed_off = false;
     if (call->key == 0) return enter_call(fiber);
     // A hint only: the monitor may be taking it.
     Processor* processor = fiber->worker->processor;
     if (processor == nullptr) return enter_call(fiber);
-    const bool is_known = call->expect == Expect::kLong;
-    if (__builtin_expect(is_known || (call->expect == Expect::kAsk && predicts_long(call->key)),
-                         0)) {
-        call->start_ns = Platform::now_ns();
-        if ((is_known || !is_forgotten(call->key, call->start_ns)) && others_would_run(processor)) {
-            call->is_handed_off = true;
-            COUNT(predicted_handoffs);
-            enter_blocking_call(fiber);
-            // The call alone; but the question that found it long has started the disk already.
-            if (!is_known) call->start_ns = Platform::now_ns();
-            return;
-        }
-    } else if (is_measured(processor->call_tick.load(std::memory_order_relaxed))) {
-        call->start_ns = Platform::now_ns();
+    if (__builtin_expect(call->history == CallHistory::kShort, 1)) {
+        if (is_measured(processor->call_tick.load(std::memory_order_relaxed)))
+            call->start_ns = Platform::now_ns();
+        return enter_call(fiber);
     }
-    enter_call(fiber);
+    call->start_ns = Platform::now_ns();
+    call->is_handed_off = call->history == CallHistory::kLong &&
+                          (call->is_known_long || !is_forgotten(call->key, call->start_ns)) &&
+                          others_would_run(processor);
+    if (!call->is_handed_off) return enter_call(fiber);
+    COUNT(predicted_handoffs);
+    enter_blocking_call(fiber);
+    // The call alone; but the question that found it long has started the disk already.
+    if (!call->is_known_long) call->start_ns = Platform::now_ns();
 }
 
 void exit_predicted_call(Fiber* fiber, PredictedCall* call) {
@@ -114,7 +97,10 @@ void exit_predicted_call(Fiber* fiber, PredictedCall* call) {
     if (call->key == 0) return;
     if (call->start_ns != 0) {
         const bool is_long = was_taken || end_ns - call->start_ns >= kLongNs;
-        if (call->is_handed_off && !is_long) COUNT(handoffs_in_vain);
+        if (call->is_handed_off && !is_long) {
+            COUNT(handoffs_in_vain);
+            learn_call(call->key, CallLength::kShort, end_ns);  // counts twice
+        }
         learn_call(call->key, is_long ? CallLength::kLong : CallLength::kShort, end_ns);
     } else if (was_taken) {
         learn_call(call->key, CallLength::kLong, Platform::now_ns());

@@ -1,5 +1,5 @@
-// The table behind "will this call last?": convinced by one long call, persuaded back by few short
-// ones, forgetful, and bounded in what it gets wrong.
+// The table behind "will this call last?": convinced by some long calls, persuaded back by few
+// short ones, forgetful, and bounded in what it gets wrong.
 #include "scheduler/prediction.h"
 
 #include <gtest/gtest.h>
@@ -15,46 +15,62 @@ class Prediction : public testing::Test {
     void SetUp() override { forget_calls(); }
 };
 
+void learn(int calls, CallLength length) {
+    for (int i = 0; i < calls; i++) learn_call(kKey, length, kSecond);
+}
+
 // How many calls in a row are predicted to last although they do not.
 int wrong_after(int long_calls) {
-    for (int i = 0; i < long_calls; i++) learn_call(kKey, CallLength::kLong, kSecond);
+    learn(long_calls, CallLength::kLong);
     int wrong = 0;
-    while (predicts_long(kKey)) {
-        wrong++;
-        learn_call(kKey, CallLength::kShort, kSecond);
-    }
+    for (; call_history(kKey) == CallHistory::kLong; wrong++) learn(1, CallLength::kShort);
     return wrong;
 }
 
-TEST_F(Prediction, KnowsNothingAtFirst) { EXPECT_FALSE(predicts_long(kKey)); }
+TEST_F(Prediction, KnowsNothingAtFirst) { EXPECT_EQ(call_history(kKey), CallHistory::kShort); }
 
 TEST_F(Prediction, ShortCallsTeachNothingNew) {
-    for (int i = 0; i < 1000; i++) learn_call(kKey, CallLength::kShort, kSecond);
-    EXPECT_FALSE(predicts_long(kKey));
-    learn_call(kKey, CallLength::kLong, kSecond);
-    EXPECT_TRUE(predicts_long(kKey));
+    learn(1000, CallLength::kShort);
+    learn(1, CallLength::kLong);
+    EXPECT_EQ(call_history(kKey), CallHistory::kMixed);
 }
 
-TEST_F(Prediction, OneLongCallCostsOneWrongPrediction) { EXPECT_EQ(wrong_after(1), 1); }
+TEST_F(Prediction, FiveLongCallsConvince) {
+    learn(4, CallLength::kLong);
+    EXPECT_NE(call_history(kKey), CallHistory::kLong);
+    learn(1, CallLength::kLong);
+    EXPECT_EQ(call_history(kKey), CallHistory::kLong);
+}
 
-TEST_F(Prediction, ManyLongCallsCostFewWrongPredictions) { EXPECT_LE(wrong_after(1000), 4); }
+TEST_F(Prediction, FewWrongPredictionsAfterManyLongCalls) {
+    EXPECT_EQ(wrong_after(5), 1);
+    EXPECT_LE(wrong_after(1000), 2);
+}
 
-TEST_F(Prediction, RareLongCallsAreWrongAtMostThreeTimesEach) {
-    int wrong = 0;
+TEST_F(Prediction, HalfLongCallsAreNotHandedOff) {
+    int handed_off = 0;
     for (int i = 0; i < 1000; i++) {
-        const bool is_long = i % 10 == 0;
-        if (predicts_long(kKey) != is_long) wrong++;
-        learn_call(kKey, is_long ? CallLength::kLong : CallLength::kShort, kSecond);
+        handed_off += call_history(kKey) == CallHistory::kLong;
+        learn(1, i % 2 == 0 ? CallLength::kLong : CallLength::kShort);
     }
-    EXPECT_LE(wrong, 300);
+    EXPECT_EQ(handed_off, 0);
+}
+
+TEST_F(Prediction, RareShortCallsChangeNothing) {
+    int handed_off = 0;
+    for (int i = 0; i < 1000; i++) {
+        handed_off += call_history(kKey) == CallHistory::kLong;
+        learn(1, i % 10 == 9 ? CallLength::kShort : CallLength::kLong);
+    }
+    EXPECT_GE(handed_off, 900);
 }
 
 TEST_F(Prediction, WhatTheCacheAnsweredIsForgottenSlowly) {
-    learn_call(kKey, CallLength::kLong, kSecond);
-    for (int i = 0; i < 5; i++) learn_call(kKey, CallLength::kFoundShort, kSecond);
-    EXPECT_TRUE(predicts_long(kKey));
-    for (int i = 0; i < 100; i++) learn_call(kKey, CallLength::kFoundShort, kSecond);
-    EXPECT_FALSE(predicts_long(kKey));
+    learn(1, CallLength::kLong);
+    learn(20, CallLength::kFoundShort);
+    EXPECT_EQ(call_history(kKey), CallHistory::kMixed);
+    learn(100, CallLength::kFoundShort);
+    EXPECT_EQ(call_history(kKey), CallHistory::kShort);
 }
 
 TEST_F(Prediction, WhatNobodyAskedForInASecondIsForgotten) {
@@ -68,7 +84,8 @@ TEST_F(Prediction, KeysDoNotDisturbEachOther) {
     int known = 0;
     for (uint64_t site = 0; site < 100000; site++)
         learn_call(call_key(3, site * 5 + 1), CallLength::kLong, kSecond);
-    for (uint64_t site = 0; site < 100000; site++) known += predicts_long(call_key(4, site * 5 + 2));
+    for (uint64_t site = 0; site < 100000; site++)
+        known += call_history(call_key(4, site * 5 + 2)) != CallHistory::kShort;
     EXPECT_LE(known, 100000 / 100);  // the tag has eight bits
 }
 
@@ -77,7 +94,7 @@ TEST_F(Prediction, ShortCallsLeaveTheSlotOfAnotherKeyAlone) {
     for (uint64_t site = 0; site < 100000; site++)
         if (call_key(5, site) >> 24 != kKey >> 24)
             learn_call(call_key(5, site), CallLength::kShort, kSecond);
-    EXPECT_TRUE(predicts_long(kKey));
+    EXPECT_EQ(call_history(kKey), CallHistory::kMixed);
 }
 
 TEST_F(Prediction, KeysAreNeverNone) {
