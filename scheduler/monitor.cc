@@ -60,10 +60,7 @@ bool retake_from_call(Processor* processor, int64_t now) {
 // A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
-bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 ||
-        !host::is_asleep_in_kernel(worker->tid.load(), static_cast<int>(options().signal)))
-        return false;
+bool retake_sleeping(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
     fiber->attention.fetch_or(kAttendClaim);
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     Platform::chaos_point();
@@ -84,6 +81,34 @@ bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t 
     return true;
 }
 
+bool has_ring(const Worker* worker) {
+    return worker->switches.tid != 0 &&
+           worker->switches.tid == worker->tid.load(std::memory_order_relaxed);
+}
+
+// By the kernel's record of its switches: asleep since the last round at least.  Plain loads.
+bool ring_shows_sleep(Processor* processor, const Worker* worker) {
+    const uint64_t position = host::switch_ring_position(worker->switches);
+    const bool is_same = position == processor->observed.switches;
+    const bool is_asleep = host::switch_ring_is_asleep(worker->switches, position);
+    processor->observed.switches = is_asleep ? position : 0;
+    return is_asleep && is_same;
+}
+
+// Without a ring: ask for one, so that the next time is found soon and for nothing, and ask /proc.
+bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
+    if (fiber->is_scheduler || fiber->depth != 0) return false;
+    const int tid = worker->tid.load();
+    const int signal = static_cast<int>(options().signal);
+    if (has_ring(worker)) {
+        if (!ring_shows_sleep(processor, worker)) return false;
+    } else {
+        host::switch_ring_open(&worker->switches, tid, signal);
+        if (!host::is_asleep_in_kernel(tid, signal)) return false;
+    }
+    return retake_sleeping(processor, worker, fiber, tick);
+}
+
 bool look_at_running(Processor* processor, int64_t now) {
     auto& seen = processor->observed;
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
@@ -92,7 +117,14 @@ bool look_at_running(Processor* processor, int64_t now) {
         seen.schedule_tick = tick;
         seen.schedule_since_ns = now;
         seen.cpu_ns = -1;
+        seen.switches = 0;
         return false;
+    }
+    if (has_ring(worker) && work_waits(processor)) {
+        Fiber* fiber = worker->current;
+        if (!fiber->is_scheduler && fiber->depth == 0 && ring_shows_sleep(processor, worker) &&
+            retake_sleeping(processor, worker, fiber, tick))
+            return true;
     }
     const int64_t age = now - seen.schedule_since_ns;
     if (age < kMissedAfterNs) return false;

@@ -9,6 +9,7 @@
 
 #include "scheduler/fiber.h"
 #include "scheduler/host/kernel_thread.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/lock.h"
 #include "scheduler/poller.h"
 #include "scheduler/run_queue.h"
@@ -44,7 +45,7 @@ struct alignas(64) Processor {
         uint32_t schedule_tick = 0, call_tick = 0;
         int64_t schedule_since_ns = 0, call_since_ns = 0;
         int64_t cpu_ns = 0;
-        int asleep_looks = 0;
+        uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
 };
 
@@ -88,6 +89,7 @@ struct Worker {
     int cpu_timer = -1;
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
     int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
+    host::SwitchRing switches;   // the monitor's
     host::KernelThreadMemory memory;
 };
 
