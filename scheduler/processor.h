@@ -44,7 +44,7 @@ struct alignas(64) Processor {
     struct {
         uint32_t schedule_tick = 0, call_tick = 0;
         int64_t schedule_since_ns = 0, call_since_ns = 0;
-        int64_t cpu_ns = 0;
+        int64_t cpu_ns = 0, cpu_at_ns = 0;
         uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
 };
