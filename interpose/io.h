@@ -18,6 +18,7 @@
 #include "scheduler/host/syscall.h"
 #include "scheduler/prediction.h"
 #include "scheduler/runtime.h"
+#include "scheduler/runtime_descriptors.h"
 #include "shim/interrupt.h"
 
 namespace pfiber::interpose {

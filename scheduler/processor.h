@@ -9,6 +9,7 @@
 
 #include "scheduler/fiber.h"
 #include "scheduler/host/kernel_thread.h"
+#include "scheduler/host/signal.h"
 #include "scheduler/host/thread_state.h"
 #include "scheduler/lock.h"
 #include "scheduler/poller.h"
@@ -58,6 +59,13 @@ enum class AfterSwitch : uint8_t {
     kFinish,       // user code is over
 };
 
+// What an interrupted fiber's registers held (busy_wait.cc).
+struct BusySample {
+    bool is_taken = false;
+    uint32_t tick = 0;  // schedule_tick: of which turn
+    host::RegisterSample registers;
+};
+
 struct Worker {
     Fiber scheduler_fiber;  // first member: its context runs schedule_loop()
     int id = 0;
@@ -90,6 +98,8 @@ struct Worker {
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
     int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
     host::SwitchRing switches;   // the monitor's
+    int busy_timer = -1;
+    BusySample busy_sample;
     host::KernelThreadMemory memory;
 };
 
