@@ -152,6 +152,8 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0)
             note_fire(fiber, info, context);
     }
+    if (__builtin_expect(LinuxPlatform::chaos_seed != 0, 0) && !fiber->in_call)
+        fiber->attention.fetch_or(kAttendPreempt);  // tests: each of our signals preempts
     do {
         fiber->depth = 1;
         std::atomic_signal_fence(std::memory_order_seq_cst);
