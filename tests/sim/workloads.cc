@@ -405,6 +405,8 @@ void mix();
 void mutexes();
 void counts();
 void conditions();
+void returns();
+void predicted();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -426,6 +428,8 @@ const Workload kWorkloads[] = {
     {"mutexes", mutexes},
     {"counts", counts},
     {"conditions", conditions},
+    {"returns", returns},
+    {"predicted", predicted},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 
