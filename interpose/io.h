@@ -136,6 +136,28 @@ PredictedCall predict_read(long number, int fd, off64_t offset, size_t size);
 
 // ---- whole bodies
 
+// MAYBE: libc's own function, whose calls in its inside are plain ones meanwhile; no cancellation
+// point.  `call` is real(…)(…) of a row that is not redirected.
+template <class Call>
+auto in_region(Call&& call) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return call();
+    enter_call(fiber);
+    const auto answer = call();
+    exit_call(fiber);
+    return answer;
+}
+// BLOCKING.
+template <class Call>
+auto in_handed_off_region(Call&& call) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return call();
+    enter_blocking_call(fiber);
+    const auto answer = call();
+    exit_call(fiber);
+    return answer;
+}
+
 // MAYBE, no cancellation point.
 template <class... A>
 [[gnu::always_inline]] inline long short_call(long number, A... a) {
@@ -144,7 +166,7 @@ template <class... A>
     return result(disk_call(fiber, PredictedCall(call_key(number, CALL_SITE)), number, a...));
 }
 template <class... A>
-long short_file_call(long number, int fd, A... a) {
+long fd_call(long number, int fd, A... a) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return result(host::raw_syscall(number, fd, a...));
     return result(disk_call(fiber, PredictedCall(file_key(number, fd)), number, fd, a...));
@@ -159,7 +181,7 @@ template <class... A>
     return result(predicted_call(fiber, call, Restart::kYes, number, a...));
 }
 template <class... A>
-long file_call(long number, int fd, A... a) {
+long cancellable_fd_call(long number, int fd, A... a) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return result(host::raw_syscall(number, fd, a...));
     shim::cancellation_point(fiber);

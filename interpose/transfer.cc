@@ -342,21 +342,21 @@ ssize_t pf_pread64(int fd, void* data, size_t size, off64_t offset) {
     return result(predicted_call(fiber, call, Restart::kYes, SYS_pread64, fd, data, size, offset));
 }
 ssize_t pf_pwrite64(int fd, const void* data, size_t size, off64_t offset) {
-    return file_call(SYS_pwrite64, fd, data, size, offset);
+    return cancellable_fd_call(SYS_pwrite64, fd, data, size, offset);
 }
 ssize_t pf_preadv64(int fd, const iovec* vector, int count, off64_t offset) {
-    return file_call(SYS_preadv, fd, vector, count, offset, 0L);
+    return cancellable_fd_call(SYS_preadv, fd, vector, count, offset, 0L);
 }
 ssize_t pf_pwritev64(int fd, const iovec* vector, int count, off64_t offset) {
-    return file_call(SYS_pwritev, fd, vector, count, offset, 0L);
+    return cancellable_fd_call(SYS_pwritev, fd, vector, count, offset, 0L);
 }
 ssize_t pf_preadv64v2(int fd, const iovec* vector, int count, off64_t offset, int flags) {
     if (offset == -1 && flags == 0) return pf_readv(fd, vector, count);
-    return file_call(SYS_preadv2, fd, vector, count, offset, 0L, flags);
+    return cancellable_fd_call(SYS_preadv2, fd, vector, count, offset, 0L, flags);
 }
 ssize_t pf_pwritev64v2(int fd, const iovec* vector, int count, off64_t offset, int flags) {
     if (offset == -1 && flags == 0) return pf_writev(fd, vector, count);
-    return file_call(SYS_pwritev2, fd, vector, count, offset, 0L, flags);
+    return cancellable_fd_call(SYS_pwritev2, fd, vector, count, offset, 0L, flags);
 }
 
 ssize_t pf___read_chk(int fd, void* data, size_t size, size_t room) {

@@ -150,6 +150,8 @@ void enter_call(Fiber* fiber);
 void enter_blocking_call(Fiber* fiber);
 // False: the processor was not kept; perhaps it runs on with another one.
 bool exit_call(Fiber* fiber);
+// Adds up the calls of enter_call() for the statistics.
+void count_calls();
 
 // ---- binding to the kernel thread (Go: LockOSThread), nested
 
