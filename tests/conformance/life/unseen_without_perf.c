@@ -1,5 +1,6 @@
-// The same where perf_event_open is refused: threads that sleep in inline system calls, which no hook sees.  There are more of them than
-// processors, so the others are to get theirs while one sleeps.
+// The same where perf_event_open is refused: threads that sleep in inline system calls, which no
+// hook sees.  There are more of them than processors, so the others are to get theirs while one
+// sleeps.
 // expect: missed_blocking>=20
 // limit: 40
 #include <linux/filter.h>
