@@ -146,12 +146,14 @@ bool look_at_running(Processor* processor, int64_t now) {
     if (!is_first && burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick))
         return true;
     if (age < options().slice_ms * 1000000) return false;
-    // The slice is over.  A hog's own CPU timer sees to it; one that sleeps shortly and often in
-    // calls that no hook sees uses too little CPU time for that.
-    const bool is_hog = is_first || burnt > elapsed / 4;
+    // The slice is over by the wall clock; CPU time is the timer's business.  A signal from here
+    // would end sleeps in calls that no hook sees, so with a timer there is none: what sleeps often
+    // is found asleep some day, what computes uses up its slice.
     const Preempt mode = options().preempt;
-    if (mode == Preempt::kOff || (is_hog && mode != Preempt::kTgkill)) return false;
-    if (retake_missed(processor, worker, fiber, tick)) return true;
+    const bool is_hog = is_first || burnt > elapsed / 4;
+    if (mode == Preempt::kOff) return false;
+    if (!is_hog && retake_missed(processor, worker, fiber, tick)) return true;
+    if (mode == Preempt::kTimer || (mode == Preempt::kAuto && worker->cpu_timer >= 0)) return false;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
     kick(fiber);

@@ -199,10 +199,10 @@ void preempt_worker_started(Worker* worker) {
         rc = host::raw_syscall(SYS_timer_settime, timer, 0, &period, nullptr);
     }
     if (rc != 0) {
-        host::warn_once(reported_no_timer,
-                        "no CPU-time timer (error %ld); long-running fibers are not preempted, "
-                        "PFIBER_PREEMPT=tgkill works without it",
-                        -rc);
+        host::warn_once(reported_no_timer, "no CPU-time timer (error %ld); %s", -rc,
+                        mode == Preempt::kTimer
+                            ? "PFIBER_PREEMPT=timer: long-running fibers are not preempted"
+                            : "the monitor's signals preempt long-running fibers instead");
         return;
     }
     worker->cpu_timer = timer;

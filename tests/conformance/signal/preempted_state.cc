@@ -4,7 +4,7 @@
 // SIGURG to every other one; natively that is ignored, here (with a seed for chaos) each preempts.
 // STRESS_SIGNALS is how many are sent to each; `make soak` sends many more.
 // env: PFIBER_CHAOS_SEED=5
-// expect: preemptions>=500
+// expect: preemptions>=200
 // limit: 600
 #include "twin.h"
 
