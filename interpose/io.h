@@ -17,11 +17,19 @@
 #include "interpose/regions.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/syscall.h"
+#include "scheduler/host/touch.h"
 #include "scheduler/runtime.h"
 #include "scheduler/runtime_descriptors.h"
 #include "shim/interrupt.h"
 
 namespace pfiber::interpose {
+
+using host::can_read;
+using host::can_read_if_given;
+using host::can_write;
+
+// The kernel reads 8 bytes of it.
+inline bool can_read_mask(const sigset_t* mask) { return mask == nullptr || can_read(mask, 8); }
 
 inline bool is_private_descriptor(int fd) {
     const Descriptor* descriptor = descriptor_if_known(fd);

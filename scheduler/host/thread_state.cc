@@ -90,9 +90,12 @@ long ask(uint32_t question, int tid, int open_signal) {
     if (!is_running) {
         if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes))
             return -ENOSYS;
+        helper_tid.store(-1);
         if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
-                                &helper_tid, false) != 0)
+                                &helper_tid, false) != 0) {
+            helper_tid.store(0);
             return -ENOSYS;
+        }
         is_running = true;
     }
     asked_tid.store(tid);
@@ -149,8 +152,11 @@ bool switch_ring_is_asleep(const SwitchRing& ring, uint64_t position) {
            control(ring)->data_head == position;
 }
 
+int thread_state_helper() { return helper_tid.load(); }
+
 void thread_state_after_fork() {
     is_running = false;
+    helper_tid.store(0);
     word.store(kIdle);
 }
 

@@ -30,6 +30,7 @@ bool switch_ring_open(SwitchRing* ring, int tid, int open_signal);
 uint64_t switch_ring_position(const SwitchRing& ring);
 // At `position` the thread left its CPU of its own will, and has not come back.
 bool switch_ring_is_asleep(const SwitchRing& ring, uint64_t position);
+int thread_state_helper();  // its kernel thread; 0: none, -1: it is being started
 
 void thread_state_after_fork();
 

@@ -140,6 +140,7 @@ bool switch_ring_is_asleep(const SwitchRing&, uint64_t position) {
     return position % 2 == 1;
 }
 
+int thread_state_helper() { return 0; }
 void thread_state_after_fork() {}
 
 void kernel_thread_exit() { g_machine.exit_thread(); }
