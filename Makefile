@@ -92,8 +92,9 @@ sim: $(SIM)  ## the scheduler on a simulated machine with virtual time: a set of
 	$(Q)$(SIM) --set tests/sim/seeds
 
 SECONDS ?= 60
-soak: $(SIM)  ## the same with random seeds: make soak SECONDS=600
+soak: $(SIM) all  ## the same with random seeds: make soak SECONDS=600; then preemption at length
 	$(Q)$(SIM) --soak $(SECONDS)
+	$(Q)tests/stress/run
 
 -include $(SIM_OBJ:.o=.d) $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
 

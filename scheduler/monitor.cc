@@ -25,11 +25,15 @@ constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
 constexpr int64_t kTimerLateNs = 100000;
-constexpr int64_t kUpdateEveryNs = 1000000000;  // Go's: affinity and cgroup limit
+constexpr int64_t kUpdateEveryNs = 1000000000;    // Go's: affinity and cgroup limit
+constexpr int64_t kCoveredTimerLateNs = 4000000;  // while somebody sleeps in the pollers
 constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
+constexpr int64_t kSecondLookNs = 1000000;  // after one that found a worker that may be asleep
+
 Worker* monitor;
+int64_t look_again_ns = kLongestSleepNs;  // within this time, whatever the interval has grown to
 
 bool work_waits(Processor* processor) {
     return !processor->queue.is_empty() || !g_scheduler.global.is_empty() ||
@@ -61,10 +65,7 @@ bool retake_from_call(Processor* processor, int64_t now) {
 // A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
-bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 ||
-        !host::is_asleep_in_kernel(worker->tid.load(), static_cast<int>(options().signal)))
-        return false;
+bool retake_sleeping(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
     // Claims are the stopper's while it works; so is every processor.
     if (!g_scheduler.world_lock.try_acquire()) return false;
     fiber->attention.fetch_or(kAttendClaim);
@@ -87,6 +88,34 @@ bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t 
     return true;
 }
 
+bool has_ring(const Worker* worker) {
+    return worker->switches.tid != 0 &&
+           worker->switches.tid == worker->tid.load(std::memory_order_relaxed);
+}
+
+// By the kernel's record of its switches: asleep since the last round at least.  Plain loads.
+bool ring_shows_sleep(Processor* processor, const Worker* worker) {
+    const uint64_t position = host::switch_ring_position(worker->switches);
+    const bool is_same = position == processor->observed.switches;
+    const bool is_asleep = host::switch_ring_is_asleep(worker->switches, position);
+    processor->observed.switches = is_asleep ? position : 0;
+    return is_asleep && is_same;
+}
+
+// Without a ring: ask /proc, and for a ring, so that the next time is found soon and for nothing.
+bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
+    if (fiber->is_scheduler || fiber->depth != 0) return false;
+    const int tid = worker->tid.load();
+    const int signal = static_cast<int>(options().signal);
+    if (has_ring(worker)) {
+        if (!ring_shows_sleep(processor, worker)) return false;
+    } else {
+        if (!host::is_asleep_in_kernel(tid, signal)) return false;
+        host::switch_ring_open(&worker->switches, tid, signal);
+    }
+    return retake_sleeping(processor, worker, fiber, tick);
+}
+
 bool look_at_running(Processor* processor, int64_t now) {
     auto& seen = processor->observed;
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
@@ -95,25 +124,39 @@ bool look_at_running(Processor* processor, int64_t now) {
         seen.schedule_tick = tick;
         seen.schedule_since_ns = now;
         seen.cpu_ns = -1;
+        seen.switches = 0;
         return false;
+    }
+    if (has_ring(worker) && work_waits(processor)) {
+        Fiber* fiber = worker->current;
+        if (!fiber->is_scheduler && fiber->depth == 0 && ring_shows_sleep(processor, worker) &&
+            retake_sleeping(processor, worker, fiber, tick))
+            return true;
+        if (seen.switches != 0) look_again_ns = kShortestSleepNs;
     }
     const int64_t age = now - seen.schedule_since_ns;
     if (age < kMissedAfterNs) return false;
     // The same fiber for a while: does its worker burn CPU time?
     const int tid = worker->tid.load(std::memory_order_relaxed);
     const int64_t cpu = host::thread_cpu_ns(tid);
-    const int64_t burnt = seen.cpu_ns < 0 ? kLongestSleepNs : cpu - seen.cpu_ns;
+    const bool is_first = seen.cpu_ns < 0;
+    const int64_t burnt = cpu - seen.cpu_ns, elapsed = now - seen.cpu_at_ns;
     seen.cpu_ns = cpu;
+    seen.cpu_at_ns = now;
     Fiber* fiber = worker->current;
     if (fiber->is_scheduler || !work_waits(processor)) return false;
-    if (burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick)) return true;
+    if (is_first && look_again_ns > kSecondLookNs) look_again_ns = kSecondLookNs;
+    if (!is_first && burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick))
+        return true;
     if (age < options().slice_ms * 1000000) return false;
-    // The slice is over.  A hog's own CPU timer sees to it; one that sleeps shortly and often in
-    // calls that no hook sees uses too little CPU time for that.
-    const bool is_hog = burnt > kMissedAfterNs / 2;
+    // The slice is over by the wall clock; CPU time is the timer's business.  A signal from here
+    // would end sleeps in calls that no hook sees, so with a timer there is none: what sleeps often
+    // is found asleep some day, what computes uses up its slice.
     const Preempt mode = options().preempt;
-    if (mode == Preempt::kOff || (is_hog && mode != Preempt::kTgkill)) return false;
-    if (retake_missed(processor, worker, fiber, tick)) return true;
+    const bool is_hog = is_first || burnt > elapsed / 4;
+    if (mode == Preempt::kOff) return false;
+    if (!is_hog && retake_missed(processor, worker, fiber, tick)) return true;
+    if (mode == Preempt::kTimer || (mode == Preempt::kAuto && worker->cpu_timer >= 0)) return false;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
     kick(fiber);
@@ -158,7 +201,7 @@ bool one_round(int64_t now) {
                 break;
         }
         if (now - processor->timers.earliest_ns() > kTimerLateNs && !everything_idle())
-            did_something |= run_timers(processor, now);
+            run_timers(processor, now);  // says nothing about how soon to look again
     }
     // Those of removed processors may hold what the kernel did not let them move.
     for (int i = 0; i < g_scheduler.made_count; i++)
@@ -191,16 +234,20 @@ void deep_sleep(int64_t deadline) {
             sleep_ns = kShortestSleepNs;
             idle_rounds = idle_since = 0;
         } else {
-            int64_t until = now + sleep_ns;
+            int64_t until = now + (sleep_ns < look_again_ns ? sleep_ns : look_again_ns);
             const int64_t timer = earliest_timer_ns();
-            if (timer != kNever && timer + kTimerLateNs < until && sleep_ns > kShortestSleepNs)
-                until = timer + kTimerLateNs > now + kShortestSleepNs ? timer + kTimerLateNs
-                                                                      : now + kShortestSleepNs;
+            if (timer != kNever && sleep_ns > kShortestSleepNs) {
+                const bool is_covered = g_scheduler.sleeper_deadline_ns.load() != 0;
+                const int64_t late = timer + (is_covered ? kCoveredTimerLateNs : kTimerLateNs);
+                const int64_t soonest = now + kShortestSleepNs;
+                if (late < until) until = late > soonest ? late : soonest;
+            }
             Platform::futex_wait(g_scheduler.monitor_word, g_scheduler.monitor_word.load(), until);
         }
         now = Platform::now_ns();
         const uint32_t requests = g_scheduler.requests.exchange(0);
         if (requests != 0 && runtime_callbacks.serve != nullptr) runtime_callbacks.serve(requests);
+        look_again_ns = kLongestSleepNs;
         if (one_round(now)) {
             idle_rounds = 0;
             sleep_ns = kShortestSleepNs;

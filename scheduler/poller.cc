@@ -489,7 +489,8 @@ void descriptor_closing(int fd) {
         descriptor->kind.store(DescriptorKind::kUnknown);
         descriptor->short_reads.store(ShortReads::kUnproved);
         descriptor->ready.store(0);
-        descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
+        descriptor->no_nowait = descriptor->device = 0;
+        descriptor->socket_type = descriptor->socket_family = 0;
         descriptor->is_listener = descriptor->is_blocking = false;
         descriptor->thread_entry = 0;
     }

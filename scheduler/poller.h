@@ -64,6 +64,7 @@ struct Descriptor {
     Platform::Atomic<int32_t> private_references{0};  // waiters that go on with this duplicate
     // Written by any caller that found out; a stale value costs a try, never an answer.
     uint8_t no_nowait = 0;      // directions in which RWF_NOWAIT is refused
+    uint8_t device = 0;         // of its st_dev, set with the kind: part of the prediction's key
     uint8_t socket_type = 0;    // SOCK_STREAM…; 0: not asked yet
     uint8_t socket_family = 0;  // AF_INET…; 0: not asked yet
     bool is_listener = false;   // it was seen listening

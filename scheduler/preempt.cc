@@ -232,6 +232,8 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         fiber->depth = 0;
     }
+    if (__builtin_expect(LinuxPlatform::chaos_seed != 0, 0) && !fiber->in_call)
+        fiber->attention.fetch_or(kAttendPreempt);  // tests: each of our signals preempts
     if (is_on_alternate_stack(fiber, context) && is_on_own_stack(fiber, context) &&
         (is_interrupted(fiber) || has_to_attend(fiber, context)))
         host::continue_on_interrupted_stack(info, context, attend_on_stack, saved_errno);
@@ -275,10 +277,10 @@ void preempt_worker_started(Worker* worker) {
         rc = host::raw_syscall(SYS_timer_settime, timer, 0, &period, nullptr);
     }
     if (rc != 0) {
-        host::warn_once(reported_no_timer,
-                        "no CPU-time timer (error %ld); long-running fibers are not preempted, "
-                        "PFIBER_PREEMPT=tgkill works without it",
-                        -rc);
+        host::warn_once(reported_no_timer, "no CPU-time timer (error %ld); %s", -rc,
+                        mode == Preempt::kTimer
+                            ? "PFIBER_PREEMPT=timer: long-running fibers are not preempted"
+                            : "the monitor's signals preempt long-running fibers instead");
         return;
     }
     worker->cpu_timer = timer;

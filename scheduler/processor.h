@@ -10,6 +10,7 @@
 #include "scheduler/fiber.h"
 #include "scheduler/host/kernel_thread.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/lock.h"
 #include "scheduler/poller.h"
 #include "scheduler/run_queue.h"
@@ -46,8 +47,8 @@ struct alignas(64) Processor {
     struct {
         uint32_t schedule_tick = 0, call_tick = 0;
         int64_t schedule_since_ns = 0, call_since_ns = 0;
-        int64_t cpu_ns = 0;
-        int asleep_looks = 0;
+        int64_t cpu_ns = 0, cpu_at_ns = 0;
+        uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
 };
 
@@ -100,6 +101,7 @@ struct Worker {
     int cpu_timer = -1;
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
     int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
+    host::SwitchRing switches;   // the monitor's
     int busy_timer = -1;
     BusySample busy_sample;
     host::KernelThreadMemory memory;

@@ -155,7 +155,8 @@ bool somebody_waits(Fiber* fiber);
 void enter_call(Fiber* fiber);
 // Around a call that will block: hands the processor off first (Go: entersyscallblock).
 void enter_blocking_call(Fiber* fiber);
-void exit_call(Fiber* fiber);
+// False: the processor was not kept; perhaps it runs on with another one.
+bool exit_call(Fiber* fiber);
 // Adds up the calls of enter_call() for the statistics.
 void count_calls();
 

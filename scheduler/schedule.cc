@@ -212,7 +212,9 @@ void yield(Fiber* fiber) {
 
 void yield_preempted(Fiber* fiber) {
     COUNT(preemptions);
+    const Worker* before = fiber->worker;
     leave_fiber(fiber, AfterSwitch::kYieldGlobal);
+    if (fiber->worker != before) COUNT(preemptions_moved);
 }
 
 bool somebody_waits(Fiber* fiber) {

@@ -12,6 +12,7 @@
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/thread_state.h"
+#include "scheduler/prediction.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/wait_queue.h"
 #include "scheduler/world.h"
@@ -127,6 +128,7 @@ void runtime_after_fork(Fiber* survivor) {
     host::stack_reset_after_fork();
     host::identity_after_fork();
     host::thread_state_after_fork();
+    forget_calls();
     const int32_t depth = survivor->depth;
     survivor->timer.link = TimerLink{};
     survivor->locked_worker = nullptr;

@@ -174,14 +174,30 @@ void check_now_and_then() {
     }
 }
 
+namespace {
+
+// A worker that counts as spinning and is in its short sleep: find.cc, next_slot_stays().
+bool spinner_rests() {
+    constexpr int64_t kMomentNs = 3000;
+    for (Worker* worker = g_scheduler.workers.peek(); worker != nullptr;
+         worker = worker->all_next) {
+        const KernelThread* thread = g_machine.find(worker->tid.load());
+        if (worker->is_spinning && worker->processor != nullptr && thread != nullptr &&
+            thread->run == Run::kBlocked && thread->blocked == Blocked::kFutex &&
+            thread->place == &worker->wake_word &&
+            thread->wake_at_ps / 1000 - g_machine.now_ns() <= kMomentNs)
+            return true;
+    }
+    return false;
+}
+
+}  // namespace
+
 void check_quiescent() {
     check_now_and_then();
     if (g_scheduler.thread_refused.peek() != 0) return;  // the monitor will try again
-    // A spinner that leaves a next slot to its processor for a moment looks again after it.
-    constexpr int64_t kMomentNs = 3000;
-    const bool is_moment = g_scheduler.spinning.peek() > 0 &&
-                           g_machine.next_due_ns() - g_machine.now_ns() <= kMomentNs;
-    if (g_scheduler.idle_processor_count.peek() > 0 && !is_moment)
+    // A spinner that leaves a next slot to its processor for a moment looks at everything after it.
+    if (g_scheduler.idle_processor_count.peek() > 0 && !spinner_rests())
         visit_queued([](Fiber* fiber) {
             fail("W3: fiber %llu is runnable, a processor idle and everybody asleep", id_of(fiber));
         });

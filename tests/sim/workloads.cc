@@ -407,6 +407,8 @@ void counts();
 void conditions();
 void fairness();
 void resizing();
+void returns();
+void predicted();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -430,6 +432,8 @@ const Workload kWorkloads[] = {
     {"conditions", conditions},
     {"fairness", fairness},
     {"resizing", resizing},
+    {"returns", returns},
+    {"predicted", predicted},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 
