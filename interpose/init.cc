@@ -29,6 +29,7 @@ namespace {
 enum class Mode { kFresh, kOptionsRead, kFibers, kNative };
 Mode mode = Mode::kFresh;
 int (*program_main)(int, char**, char**);
+bool left_in_handler = false;  // this fork child
 
 void read_options() {
     if (mode != Mode::kFresh) return;
@@ -51,11 +52,14 @@ void after_fork_in_parent() {
     if (current_fiber() != nullptr && !libc_is_redirected()) descriptors_all_shared();
 }
 void after_fork_in_child() {
-    Fiber* fiber = current_fiber();
-    if (fiber == nullptr) return;  // done by _Fork, or never started
-    fiber->depth = 1;
-    restart_after_fork();
-    fiber->depth = 0;
+    if (Fiber* fiber = current_fiber(); fiber != nullptr) {  // else done by _Fork, or never started
+        fiber->depth = 1;
+        restart_after_fork();
+        fiber->depth = 0;
+    }
+    // The handler returns into a call of ours, which goes on with the fiber.
+    if (left_in_handler) ensure_started();
+    left_in_handler = false;
 }
 
 __attribute__((constructor)) void at_load() {
@@ -121,7 +125,7 @@ void restart_after_fork() {
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) return;
     runtime_after_fork(fiber);
-    shim::threads_after_fork(fiber);
+    left_in_handler = shim::threads_after_fork(fiber);
     t_current = t_owner = nullptr;
     mode = Mode::kOptionsRead;
 }
