@@ -171,8 +171,8 @@ void start_worker(Processor* processor, bool spinning) {
     if (!is_tainted)
         host::warn_once(
             reported_thread_limit,
-            "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers wait "
-            "for the workers that run",
+            "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers share "
+            "those that there are, and the monitor tries again",
             -rc);
     if (worker != nullptr) {
         worker->next_processor = nullptr;
@@ -185,8 +185,10 @@ void start_worker(Processor* processor, bool spinning) {
         while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
         put_idle_processor(processor);
     }
-    // Perhaps every worker waits in a call or for its locked fiber: the monitor tries again.
+    // Perhaps every worker waits in a call or for its locked fiber: the monitor tries again.  One
+    // that sleeps for events is a worker too.
     g_scheduler.thread_refused.store(1);
+    if (g_scheduler.sleeper_deadline_ns.load() != 0) break_sleeper();
     wake_monitor();
 }
 
@@ -339,12 +341,20 @@ void reset_spinning(Worker* worker) {
 
 // Go: startlockedm. `fiber` runs on its own worker, with this worker's processor.
 void start_locked_worker(Worker* worker, Fiber* fiber) {
+    give_to_locked_worker(worker, fiber);
+    stop_worker(worker);
+}
+
+// The monitor is a fiber's owner when it ran that one in need (rescue.cc); it looks when it is
+// woken.
+void give_to_locked_worker(Worker* worker, Fiber* fiber) {
     Worker* owner = fiber->locked_worker;
+    const bool is_monitor = owner->is_monitor;
     Processor* processor = release_processor(worker);
     processor->worker = nullptr;
     owner->next_processor = processor;
     post(owner);
-    stop_worker(worker);
+    if (is_monitor) wake_monitor();
 }
 
 // Go: stoplockedm. Returns with a processor, to run the locked fiber.

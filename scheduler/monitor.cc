@@ -5,6 +5,7 @@
 // long-running fibers to yield, polls instances that nobody polls, and runs overdue timers of busy
 // processors.  It sleeps 20 µs, after 50 idle rounds twice as long each round up to 10 ms, and
 // without limit while every processor is idle.
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 
@@ -57,15 +58,32 @@ bool retake_from_call(Processor* processor, int64_t now) {
     return true;
 }
 
+// Without the call (Linux before 4.14, or a filter) a moment does, in which every store leaves its
+// CPU's buffer.
+void barrier_on_every_thread() {
+    if (host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
+    const timespec moment{0, 100000};
+    host::raw_syscall(SYS_nanosleep, &moment, nullptr);
+}
+
 // A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
-bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 ||
-        !host::is_asleep_in_kernel(worker->tid.load(), static_cast<int>(options().signal)))
-        return false;
+bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick,
+                   int64_t idle_ns) {
+    if (fiber->is_scheduler || fiber->depth != 0) return false;
+    switch (host::kernel_thread_state(worker->tid.load(), static_cast<int>(options().signal))) {
+        case host::ThreadState::kRuns:
+            return false;
+        case host::ThreadState::kSleeps:
+            break;
+        case host::ThreadState::kUnknown:
+            // Taking it from one that waits for a CPU is allowed and wasteful: only when it used
+            // none for a slice.
+            if (idle_ns < options().slice_ms * 1000000) return false;
+    }
     fiber->attention.fetch_or(kAttendClaim);
-    host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    barrier_on_every_thread();
     Platform::chaos_point();
     auto running = ProcessorStatus::kRunning;
     const bool still = static_cast<volatile int32_t&>(fiber->depth) == 0 &&
@@ -90,7 +108,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     Worker* worker = processor->worker;
     if (tick != seen.schedule_tick || worker == nullptr) {
         seen.schedule_tick = tick;
-        seen.schedule_since_ns = now;
+        seen.schedule_since_ns = seen.quiet_since_ns = now;
         seen.cpu_ns = -1;
         return false;
     }
@@ -101,16 +119,19 @@ bool look_at_running(Processor* processor, int64_t now) {
     const int64_t cpu = host::thread_cpu_ns(tid);
     const int64_t burnt = seen.cpu_ns < 0 ? kLongestSleepNs : cpu - seen.cpu_ns;
     seen.cpu_ns = cpu;
+    const bool is_quiet = burnt < kShortestSleepNs;
+    if (!is_quiet) seen.quiet_since_ns = now;
+    const int64_t idle_ns = now - seen.quiet_since_ns;
     Fiber* fiber = worker->current;
     if (fiber->is_scheduler || !work_waits(processor)) return false;
-    if (burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick)) return true;
+    if (is_quiet && retake_missed(processor, worker, fiber, tick, idle_ns)) return true;
     if (age < options().slice_ms * 1000000) return false;
     // The slice is over.  A hog's own CPU timer sees to it; one that sleeps shortly and often in
     // calls that no hook sees uses too little CPU time for that.
     const bool is_hog = burnt > kMissedAfterNs / 2;
     const Preempt mode = options().preempt;
-    if (mode == Preempt::kOff || (is_hog && mode != Preempt::kTgkill)) return false;
-    if (retake_missed(processor, worker, fiber, tick)) return true;
+    if (mode == Preempt::kOff || (is_hog && preempts_by_timer())) return false;
+    if (retake_missed(processor, worker, fiber, tick, idle_ns)) return true;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
     kick(fiber);
@@ -135,12 +156,17 @@ bool everything_idle() {
 
 bool nothing_to_watch() {
     return everything_idle() && g_scheduler.requests.load() == 0 &&
-           g_scheduler.thread_refused.load() == 0;
+           g_scheduler.thread_refused.load() == 0 && monitor->wake_word.load() == 0;
 }
 
 bool one_round(int64_t now) {
     bool did_something = false;
-    if (g_scheduler.thread_refused.exchange(0) != 0) wake_worker();
+    if (g_scheduler.thread_refused.exchange(0) != 0) {
+        wake_worker();
+        if (g_scheduler.thread_refused.load() != 0) did_something |= rescue(monitor, now);
+    } else if (monitor->locked_fiber != nullptr) {
+        did_something |= rescue(monitor, now);
+    }
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];
         switch (processor->status.load()) {
@@ -223,9 +249,12 @@ void wake_monitor() {
 bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     monitor = create_worker();
+    g_start_error = ENOMEM;
     if (monitor == nullptr) return false;
     monitor->is_monitor = true;
-    return host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid) == 0;
+    g_start_error =
+        -host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid);
+    return g_start_error == 0;
 }
 
 }  // namespace pfiber

@@ -58,7 +58,7 @@ int duplicate_high(int fd) {
 
 // The number that the program's next open would get stays free.
 int move_up(long fd) {
-    if (host::is_error(fd)) return -1;
+    if (host::is_error(fd)) return g_start_error = -fd, -1;
     const int moved = duplicate_high(static_cast<int>(fd));
     if (moved < 0) return static_cast<int>(fd);
     host::raw_close(static_cast<int>(fd));
@@ -80,7 +80,9 @@ bool add(int epoll, int fd, uint32_t events, uint64_t data) {
     epoll_event event{};
     event.events = events;
     event.data.u64 = data;
-    return host::raw_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    const long rc = host::raw_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event);
+    g_start_error = -rc;
+    return rc == 0;
 }
 
 int sleeping_place() {
@@ -97,7 +99,7 @@ long wait_for_events(int epoll, epoll_event* events, int64_t deadline_ns) {
     timespec timeout{left / 1000000000, left % 1000000000};
     const long rc =
         host::raw_syscall(SYS_epoll_pwait2, epoll, events, kBatch, &timeout, nullptr, 8);
-    if (rc != -ENOSYS) return rc;
+    if (rc != -ENOSYS && rc != -EPERM) return rc;  // Linux before 5.11, or a filter that is older
     const int64_t ms = (left + 999999) / 1000000;
     return host::raw_syscall(SYS_epoll_pwait, epoll, events, kBatch,
                              ms > 1000000000 ? 1000000000 : ms, nullptr, 8);
@@ -350,7 +352,7 @@ Fiber* poll_ready(Processor* processor) {
         const long count = wait_for_events(poller.epoll_fd, events, 0);
         for (long i = 0; i < count; i++)
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
-        if (count == kBatch) continue;  // what is left would send no further edge to the sleeper
+        if (count == kBatch || count == -EINTR) continue;  // what is left would send no further edge to the sleeper
         Platform::chaos_point();
         inside = kInside;
         if (poller.busy.compare_exchange_strong(inside, kFree, std::memory_order_acq_rel))
@@ -380,19 +382,21 @@ Fiber* poll_sleep(int64_t deadline_ns) {
 void break_sleeper() {
     const uint64_t one = 1;
     // Edge-triggered and never read: each write is one event, the count cannot overflow.
-    host::raw_write(break_fd, &one, sizeof one);
+    while (host::raw_write(break_fd, &one, sizeof one) == -EINTR) {
+    }
 }
 
 bool pollers_start(int count) {
     poller_count = count;
     // A program whose limit leaves it just what it needs keeps all of it.
-    rlimit limit{};
-    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     constexpr rlim_t kLeast = 64;
+    rlimit limit{kLeast, kLeast};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     const rlimit raised{limit.rlim_cur + 1,
                         limit.rlim_max > limit.rlim_cur ? limit.rlim_max : limit.rlim_cur + 1};
     if (limit.rlim_cur < kLeast) {
-        if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) != 0) return false;
+const long rc = host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr);
+        if (rc != 0) return g_start_error = EMFILE, false;
         host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
     }
     break_fd = adopt(move_up(host::raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK)));

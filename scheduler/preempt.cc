@@ -24,6 +24,8 @@ namespace pfiber {
 namespace {
 
 std::atomic<bool> reported_no_timer{false};
+bool has_handler = false;
+std::atomic<bool> has_timers{true};  // false: the kernel refused one
 
 // The kernel looks at CPU timers once a tick, 4 ms on most systems.
 int64_t timer_period_ns() {
@@ -169,13 +171,24 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
 
 host::KernelSigaction preempt_displaced_action;
 
-void preempt_install() {
+bool preempt_install() {
     host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
                                           SA_RESTART | SA_NODEFER, 0);
-    if (rc != 0)
-        host::warn("no handler for signal %d: fibers are not preempted",
-                   static_cast<int>(options().signal));
+    has_handler = rc == 0;
+    g_start_error = -rc;
+    return has_handler;
+}
+
+void preempt_uninstall() {
+    preempt_worker_ending(current_fiber()->worker);
+    if (has_handler)
+        host::raw_sigaction(static_cast<int>(options().signal), &preempt_displaced_action, nullptr);
+    has_handler = false;
+}
+
+bool preempts_by_timer() {
+    return options().preempt != Preempt::kTgkill && has_timers.load(std::memory_order_relaxed);
 }
 
 void preempt_worker_started(Worker* worker) {
@@ -183,7 +196,7 @@ void preempt_worker_started(Worker* worker) {
     worker->alternate_stack = 0;
     busy_wait_worker_started(worker);
     const Preempt mode = options().preempt;
-    if (mode == Preempt::kOff || mode == Preempt::kTgkill) return;
+    if (mode == Preempt::kOff || mode == Preempt::kTgkill || !has_handler) return;
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = static_cast<int>(options().signal);
@@ -196,14 +209,14 @@ void preempt_worker_started(Worker* worker) {
         period.it_interval = period.it_value = {period_ns / 1000000000, period_ns % 1000000000};
         rc = host::raw_syscall(SYS_timer_settime, timer, 0, &period, nullptr);
     }
-    if (rc != 0) {
-        host::warn_once(reported_no_timer,
-                        "no CPU-time timer (error %ld); long-running fibers are not preempted, "
-                        "PFIBER_PREEMPT=tgkill works without it",
-                        -rc);
-        return;
-    }
     worker->cpu_timer = timer;
+    if (rc == 0) return;
+    preempt_worker_ending(worker);
+    has_timers.store(false);
+    host::warn_once(reported_no_timer,
+                    "no CPU-time timer (error %ld: RLIMIT_SIGPENDING or a filter); long-running "
+                    "fibers are preempted by the monitor, as with PFIBER_PREEMPT=tgkill",
+                    -rc);
 }
 
 void preempt_worker_ending(Worker* worker) {
@@ -215,7 +228,7 @@ void preempt_worker_ending(Worker* worker) {
 void kick(Fiber* fiber) {
     Worker* worker = fiber->worker;
     const FiberState state = fiber->state.load();
-    if (worker == nullptr || (state != FiberState::kRunning && state != FiberState::kInCall))
+    if (worker == nullptr || !has_handler || (state != FiberState::kRunning && state != FiberState::kInCall))
         return;
     const int tid = worker->tid.load();
     if (tid > 0) host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));

@@ -43,7 +43,7 @@ struct alignas(64) Processor {
     // The monitor's last observation.
     struct {
         uint32_t schedule_tick = 0, call_tick = 0;
-        int64_t schedule_since_ns = 0, call_since_ns = 0;
+        int64_t schedule_since_ns = 0, call_since_ns = 0, quiet_since_ns = 0;
         int64_t cpu_ns = 0;
         int asleep_looks = 0;
     } observed;

@@ -67,6 +67,7 @@ void stop_worker(Worker* worker);                        // Go: stopm
 void hand_off(Processor* processor);                     // Go: handoffp
 void start_locked_worker(Worker* worker, Fiber* fiber);  // Go: startlockedm
 void stop_locked_worker(Worker* worker);                 // Go: stoplockedm
+void give_to_locked_worker(Worker* worker, Fiber* fiber);
 Processor* take_idle_processor();                        // scheduler lock held (Go: pidleget)
 void put_idle_processor(Processor* processor);           // scheduler lock held (Go: pidleput)
 void acquire_processor(Worker* worker, Processor* processor);
@@ -87,12 +88,17 @@ void timer_forget(Fiber* fiber);  // before the fiber's block is reused
 bool run_timers(Processor* processor, int64_t now_ns);
 int64_t earliest_timer_ns();  // over all processors
 
+// rescue.cc: on the monitor.  True when fibers ran on it.
+bool rescue(Worker* monitor, int64_t now);
+
 // monitor.cc
 bool monitor_start();
 void wake_monitor();
 
 // preempt.cc
-void preempt_install();
+bool preempt_install();
+void preempt_uninstall();    // a start that did not succeed; on the first worker
+bool preempts_by_timer();    // false: the monitor has to ask hogs as well
 void preempt_worker_started(Worker* worker);  // on that worker
 void preempt_worker_ending(Worker* worker);
 

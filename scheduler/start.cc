@@ -53,7 +53,8 @@ Fiber* main_fiber() { return the_main_fiber; }
 bool runtime_start(const char** reason) {
     if (the_main_fiber == nullptr) {
         host::identity_disable_rseq();
-        host::detect_fsgsbase();
+        *reason = "neither FSGSBASE nor arch_prctl: the thread pointer cannot be set";
+        if (!host::detect_fsgsbase()) return false;
         if (!host::identity_probe(reason)) return false;
         Fiber* fiber = new (&main_fiber_storage) Fiber;
         fiber->tp = host::thread_pointer();
@@ -68,6 +69,7 @@ bool runtime_start(const char** reason) {
     LinuxPlatform::chaos_seed = options().chaos_seed;
 
     *reason = "no memory for the processors";
+    g_start_error = ENOMEM;
     Scheduler& scheduler = g_scheduler;
     int count = static_cast<int>(options().gomaxprocs);
     if (count == 0) count = host::default_processor_count();
@@ -80,13 +82,14 @@ bool runtime_start(const char** reason) {
         scheduler.processors[i] = new (&processors[i]) Processor;
         scheduler.processors[i]->id = i;
     }
-    *reason = "no epoll instance (descriptor limit)";
+    *reason = "no epoll instance (RLIMIT_NOFILE, fs.epoll.max_user_watches or memory)";
     if (!pollers_start(count)) {
         pollers_reset_after_fork();
         return fiber->depth = 0, false;
     }
     scheduler.registry.all_next = scheduler.registry.all_prev = &scheduler.registry;
     *reason = "no memory for a worker";
+    g_start_error = ENOMEM;
     if (!adopt_main(fiber)) return fiber->depth = 0, false;
     {
         LockGuard guard(scheduler.lock);
@@ -102,10 +105,15 @@ bool runtime_start(const char** reason) {
     fiber->state.store(FiberState::kRunning);
     host::set_tid_field(fiber->tp, fiber->tid);
     t_current = t_owner = fiber;
-    preempt_install();
-    preempt_worker_started(fiber->worker);
-    *reason = "no kernel thread for the monitor (RLIMIT_NPROC or pids cgroup)";
-    if (!monitor_start()) {
+    *reason = "no handler for the signal that preempts (PFIBER_SIGNAL)";
+    bool is_complete = preempt_install();
+    if (is_complete) {
+        preempt_worker_started(fiber->worker);
+        *reason = "no kernel thread for the monitor (RLIMIT_NPROC, pids cgroup or memory)";
+        is_complete = monitor_start();
+        if (!is_complete) preempt_uninstall();
+    }
+    if (!is_complete) {
         t_current = t_owner = nullptr;
         pollers_reset_after_fork();
         return fiber->depth = 0, false;

@@ -3,6 +3,9 @@
 
 #include <errno.h>
 #include <string.h>
+#include <ucontext.h>
+
+#include <atomic>
 
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
@@ -37,6 +40,7 @@ struct Action {
 };
 Action actions[kSignals];
 Lock actions_lock;
+std::atomic<bool> reported_no_frame{false};
 bool wrapped = false;  // the kernel's handlers are ours
 
 bool is_handler(const void* handler) {
@@ -109,6 +113,17 @@ void run_natively(int signal, siginfo_t* info, void* context) {
     const uint64_t mask = mask_during(action, signal, host::saved_mask(context));
     host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
     call(action, signal, info, context);
+}
+
+// A filter forbids the call that would give the handler a frame of the kernel's.
+void run_without_frame(Fiber* fiber, int signal, siginfo_t* info, long rc) {
+    host::warn_once(reported_no_frame,
+                    "rt_tgsigqueueinfo is refused (error %ld); handlers get an empty context",
+                    -rc);
+    fiber->raised_info = nullptr;
+    ucontext_t context{};
+    host::set_saved_mask(&context, thread_of(fiber)->mask);
+    run_handler(fiber, signal, info, &context);
 }
 
 // The one that deliver_pending() sent, not another of its number that came first.
@@ -193,18 +208,17 @@ void adopt_pending(Fiber* main, uint64_t mask) {
                           &for_process[i]);
 }
 
-void install_kernel_action(int signal, const Action& action) {
+long install_kernel_action(int signal, const Action& action) {
     host::KernelSigaction kernel{};
     if (!is_handler(action.handler)) {
         kernel.handler = action.handler;
         kernel.flags = action.flags & ~static_cast<unsigned long>(SA_RESETHAND);
-        host::raw_sigaction(signal, &kernel, nullptr);
-        return;
+        return host::raw_sigaction(signal, &kernel, nullptr);
     }
     const unsigned long flags =
         action.flags &
         static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT);
-    host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
+    return host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
 }
 
 // Each kick of a worker, whatever it runs.
@@ -260,8 +274,9 @@ void deliver_pending(Fiber* fiber) {
         const uint64_t bit = signal_bit(signal);
         uint64_t old = 0;
         host::raw_sigprocmask(SIG_UNBLOCK, &bit, &old);
-        host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(), signal,
-                          &info);
+        const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(),
+                                          host::raw_gettid(), signal, &info);
+        if (rc != 0) run_without_frame(fiber, signal, &info, rc);
         fiber->raised_info = interrupted;
         fiber->handler_depth--;
         host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
@@ -284,7 +299,9 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
             now.flags = static_cast<unsigned>(action->sa_flags);
             now.mask = mask_of(&action->sa_mask);
             actions[signal] = now;
-            if (signal != options().signal) install_kernel_action(signal, now);
+            const long rc =
+                signal == options().signal ? 0 : install_kernel_action(signal, now);
+            if (rc != 0) return actions[signal] = before, rc;
             if (signal == SIGQUIT) watch_quit();
         }
     }

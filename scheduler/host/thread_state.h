@@ -7,10 +7,12 @@
 
 namespace pfiber::host {
 
-// Kernel thread `tid` is in state S or D.  False when that cannot be told.  One caller at a time,
-// the monitor; takes some ten microseconds.  `open_signal` is the one that the helper does not
-// block: a change of credentials asks every kernel thread by it.
-bool is_asleep_in_kernel(int tid, int open_signal);
+enum class ThreadState { kRuns, kSleeps, kUnknown };
+
+// Whether kernel thread `tid` is in state S or D; unknown without /proc, or when the kernel refuses
+// the helper.  One caller at a time, the monitor; takes some ten microseconds.  `open_signal` is
+// the one that the helper does not block: a change of credentials asks every kernel thread by it.
+ThreadState kernel_thread_state(int tid, int open_signal);
 
 void thread_state_after_fork();
 

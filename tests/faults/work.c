@@ -1,5 +1,6 @@
 // A bit of everything that a threaded server does, with a result that does not depend on order.
 // usage: work [PART…]   (all parts without one)
+// WORK_BLOCKED=N: how many threads wait in calls that only another kernel thread ends (4).
 #include "twin.h"
 
 #include <sched.h>
@@ -9,6 +10,8 @@
 
 #define THREADS 12
 #define ROUNDS 60
+
+static int blocked = 4;
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
@@ -158,15 +161,15 @@ static void* raw_reader(void* arg) {
 static void unseen(void) {
     int ends[4][2];
     pthread_t threads[4];
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < blocked; i++) {
         CHECK_EQ(pipe(ends[i]), 0);
         threads[i] = start(raw_reader, (void*)(intptr_t)ends[i][0]);
     }
     nap(20);
     int sum = 0;
-    for (int i = 0; i < 4; i++) put(ends[i][1], &(char){(char)(i + 1)}, 1);
-    for (int i = 0; i < 4; i++) sum += (int)(intptr_t)finish(threads[i]);
-    for (int i = 0; i < 4; i++) CHECK_EQ(close(ends[i][0]) | close(ends[i][1]), 0);
+    for (int i = 0; i < blocked; i++) put(ends[i][1], &(char){(char)(i + 1)}, 1);
+    for (int i = 0; i < blocked; i++) sum += (int)(intptr_t)finish(threads[i]);
+    for (int i = 0; i < blocked; i++) CHECK_EQ(close(ends[i][0]) | close(ends[i][1]), 0);
     printf("unseen: %d\n", sum);
 }
 
@@ -186,12 +189,12 @@ static void calls(void) {
     CHECK(fd >= 0);
     CHECK_EQ(flock(fd, LOCK_EX), 0);
     pthread_t threads[4];
-    for (int i = 0; i < 4; i++) threads[i] = start(locks_file, path);
+    for (int i = 0; i < blocked; i++) threads[i] = start(locks_file, path);
     nap(10);
     CHECK_EQ(flock(fd, LOCK_UN), 0);
-    for (int i = 0; i < 4; i++) finish(threads[i]);
+    for (int i = 0; i < blocked; i++) finish(threads[i]);
     CHECK_EQ(close(fd) | unlink(path), 0);
-    printf("calls: 4\n");
+    printf("calls: %d\n", blocked);
 }
 
 static void* nothing(void* arg) { return arg; }
@@ -227,6 +230,7 @@ int main(int argc, char** argv) {
     } parts[] = {{"objects", objects}, {"sockets", sockets},   {"lines", lines}, {"sleeps", sleeps},
                  {"hogs", hogs},       {"signals", signals},   {"unseen", unseen}, {"calls", calls},
                  {"children", children}, {"many", many}};
+    if (getenv("WORK_BLOCKED") != NULL) blocked = atoi(getenv("WORK_BLOCKED"));
     for (int i = 0; i < COUNT(parts); i++) {
         int wanted = argc == 1;
         for (int a = 1; a < argc; a++) wanted |= strcmp(argv[a], parts[i].name) == 0;

@@ -60,7 +60,7 @@ Transfer jump(Context target, void* argument) {
     return boost::context::detail::jump_fcontext(target, argument);
 }
 
-void detect_fsgsbase() {}
+bool detect_fsgsbase() { return true; }
 
 void set_thread_pointer(uintptr_t tp) {
     KernelThread* self = g_machine.self;
@@ -108,13 +108,15 @@ int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), 
 }
 
 // A question to another thread takes its time; the answer may be old when it comes.
-bool is_asleep_in_kernel(int tid, int) {
+ThreadState kernel_thread_state(int tid, int) {
     sim::step(3000);
     const KernelThread* thread = g_machine.find(tid);
+    // Without /proc, or a thread for the look, nobody knows.
+    if (sim::g_config.faults && g_machine.random.one_in(4)) return ThreadState::kUnknown;
     const bool sleeps = thread != nullptr && thread->run == sim::Run::kBlocked &&
                         thread->blocked != sim::Blocked::kStall;
     sim::step(3000);
-    return sleeps;
+    return sleeps ? ThreadState::kSleeps : ThreadState::kRuns;
 }
 
 void thread_state_after_fork() {}

@@ -1,0 +1,124 @@
+// The last kernel thread: where the kernel refuses another one and every worker waits in a call,
+// the monitor runs fibers itself, so that a program gets as far as on kernel threads of its own.
+//
+// Calls that block while it does so have nobody to take their processor, hence only then: no
+// processor is in use, nobody sleeps in the pollers, and work is there.  Rejected: a worker kept in
+// reserve (a kernel thread for each process, and one is not enough when two calls block).
+#include <signal.h>
+
+#include "scheduler/base/counters.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+namespace {
+
+// Timers and events of processors that nobody runs: what is ready goes to the global queue.
+void collect_work(int64_t now) {
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        Processor* processor = g_scheduler.processors[i];
+        if (processor->timers.earliest_ns() <= now) run_timers(processor, now);
+        if (processor->poller.waiters.load(std::memory_order_relaxed) > 0)
+            ready_list(poll_ready(processor));
+    }
+}
+
+Processor* take_processor_for_work() {
+    LockGuard guard(g_scheduler.lock);
+    if (g_scheduler.global.is_empty() ||
+        g_scheduler.idle_processor_count.load() != g_scheduler.processor_count)
+        return nullptr;
+    return take_idle_processor();
+}
+
+Fiber* next_fiber(Processor* processor) {
+    bool inherits = false;
+    if (Fiber* fiber = processor->queue.get(&inherits)) return fiber;
+    LockGuard guard(g_scheduler.lock);
+    return global_take(processor, 0);
+}
+
+void give_back(Worker* monitor) {
+    Processor* processor = release_processor(monitor);
+    LockGuard guard(g_scheduler.lock);
+    bool inherits = false;
+    while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
+    put_idle_processor(processor);
+}
+
+void become_worker(Worker* monitor) {
+    monitor->is_monitor = false;
+    monitor->mask_generation = ~uint64_t{0};
+    if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(monitor);
+    preempt_worker_started(monitor);
+}
+
+void become_monitor(Worker* monitor) {
+    preempt_worker_ending(monitor);
+    const uint64_t all = ~uint64_t{0};
+    host::raw_sigprocmask(SIG_SETMASK, &all, nullptr);
+    monitor->is_monitor = true;
+    monitor->must_end = false;  // it cannot: what its locked fiber left behind stays with it
+}
+
+// Until it has no processor any more, there is no work, or a worker is back.
+void run_fibers(Worker* monitor) {
+    while (monitor->processor != nullptr && g_scheduler.idle_worker_count.load() == 0) {
+        Processor* processor = monitor->processor;
+        processor->look_around.store(0, std::memory_order_relaxed);
+        const int64_t now = Platform::now_ns();
+        processor->now_ns.store(now, std::memory_order_relaxed);
+        collect_work(now);
+        Fiber* fiber = monitor->handed != nullptr ? monitor->handed : next_fiber(processor);
+        monitor->handed = nullptr;
+        if (fiber == nullptr) return;
+        processor->schedule_tick.fetch_add(1, std::memory_order_relaxed);
+        if (fiber->locked_worker != nullptr && fiber->locked_worker != monitor) {
+            // Its worker sleeps until it gets a processor: this one.
+            give_to_locked_worker(monitor, fiber);
+            return;
+        }
+        fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
+        fiber->last_processor = processor->id;
+        switch_to(monitor, &monitor->scheduler_fiber, fiber, AfterSwitch::kNothing);
+        if (monitor->locked_fiber != nullptr) return;  // it parked: nothing else may run here
+    }
+}
+
+}  // namespace
+
+bool rescue(Worker* monitor, int64_t now) {
+    Processor* processor = nullptr;
+    if (monitor->locked_fiber != nullptr) {
+        // One that ran here is bound to this thread: whoever finds it runnable hands a processor
+        // over.
+        if (monitor->wake_word.exchange(0) == 0) return false;
+        processor = monitor->next_processor;
+        monitor->next_processor = nullptr;
+    } else {
+        if (g_scheduler.sleeper_deadline_ns.load() != 0 ||
+            g_scheduler.idle_processor_count.load() != g_scheduler.processor_count)
+            return false;
+        collect_work(now);
+        processor = take_processor_for_work();
+    }
+    if (processor == nullptr) return false;
+    COUNT(rescues);
+    acquire_processor(monitor, processor);
+    become_worker(monitor);
+    if (monitor->locked_fiber != nullptr) {
+        monitor->locked_fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
+        switch_to(monitor, &monitor->scheduler_fiber, monitor->locked_fiber, AfterSwitch::kNothing);
+    } else {
+        run_fibers(monitor);
+    }
+    if (monitor->handed != nullptr) {
+        global_put(monitor->handed);
+        monitor->handed = nullptr;
+    }
+    if (monitor->processor != nullptr) give_back(monitor);
+    become_monitor(monitor);
+    return true;
+}
+
+}  // namespace pfiber
