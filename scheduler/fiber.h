@@ -89,6 +89,7 @@ struct Fiber {
 
     // Colder.
     Worker* locked_worker = nullptr;
+    bool needs_worker = false;  // it is about to be bound: not on the monitor's thread
     int32_t lock_count = 0;
     uint64_t id = 0;
     uint32_t tid = 0;

@@ -125,7 +125,7 @@ Worker* create_worker() {
     worker->cpu_timer = -1;
     worker->kernel_mask = 0;
     worker->mask_generation = 0;
-    worker->has_exact_mask = worker->is_monitor = false;
+    worker->has_exact_mask = worker->is_monitor = worker->is_lent = false;
     Fiber& scheduler = worker->scheduler_fiber;
     scheduler.is_scheduler = true;
     scheduler.depth = 1;
@@ -345,16 +345,13 @@ void start_locked_worker(Worker* worker, Fiber* fiber) {
     stop_worker(worker);
 }
 
-// The monitor is a fiber's owner when it ran that one in need (rescue.cc); it looks when it is
-// woken.
+// The worker has no processor then.
 void give_to_locked_worker(Worker* worker, Fiber* fiber) {
     Worker* owner = fiber->locked_worker;
-    const bool is_monitor = owner->is_monitor;
     Processor* processor = release_processor(worker);
     processor->worker = nullptr;
     owner->next_processor = processor;
     post(owner);
-    if (is_monitor) wake_monitor();
 }
 
 // Go: stoplockedm. Returns with a processor, to run the locked fiber.

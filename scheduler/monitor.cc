@@ -156,7 +156,7 @@ bool everything_idle() {
 
 bool nothing_to_watch() {
     return everything_idle() && g_scheduler.requests.load() == 0 &&
-           g_scheduler.thread_refused.load() == 0 && monitor->wake_word.load() == 0;
+           g_scheduler.thread_refused.load() == 0;
 }
 
 bool one_round(int64_t now) {
@@ -164,8 +164,6 @@ bool one_round(int64_t now) {
     if (g_scheduler.thread_refused.exchange(0) != 0) {
         wake_worker();
         if (g_scheduler.thread_refused.load() != 0) did_something |= rescue(monitor, now);
-    } else if (monitor->locked_fiber != nullptr) {
-        did_something |= rescue(monitor, now);
     }
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];

@@ -2,7 +2,8 @@
 // the monitor runs fibers itself, so that a program gets as far as on kernel threads of its own.
 //
 // Calls that block while it does so have nobody to take their processor, hence only then: no
-// processor is in use, nobody sleeps in the pollers, and work is there.  Rejected: a worker kept in
+// processor is in use, nobody sleeps in the pollers, and work is there.  A fiber that is to be bound
+// to its kernel thread waits for another one: the monitor's serves everybody.  Rejected: a worker kept in
 // reserve (a kernel thread for each process, and one is not enough when two calls block).
 #include <signal.h>
 
@@ -48,6 +49,7 @@ void give_back(Worker* monitor) {
 
 void become_worker(Worker* monitor) {
     monitor->is_monitor = false;
+    monitor->is_lent = true;
     monitor->mask_generation = ~uint64_t{0};
     if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(monitor);
     preempt_worker_started(monitor);
@@ -58,7 +60,7 @@ void become_monitor(Worker* monitor) {
     const uint64_t all = ~uint64_t{0};
     host::raw_sigprocmask(SIG_SETMASK, &all, nullptr);
     monitor->is_monitor = true;
-    monitor->must_end = false;  // it cannot: what its locked fiber left behind stays with it
+    monitor->is_lent = false;
 }
 
 // Until it has no processor any more, there is no work, or a worker is back.
@@ -73,7 +75,11 @@ void run_fibers(Worker* monitor) {
         monitor->handed = nullptr;
         if (fiber == nullptr) return;
         processor->schedule_tick.fetch_add(1, std::memory_order_relaxed);
-        if (fiber->locked_worker != nullptr && fiber->locked_worker != monitor) {
+        if (fiber->needs_worker) {  // it is to be bound, and not to this thread
+            global_put(fiber);
+            return;
+        }
+        if (fiber->locked_worker != nullptr) {
             // Its worker sleeps until it gets a processor: this one.
             give_to_locked_worker(monitor, fiber);
             return;
@@ -81,37 +87,22 @@ void run_fibers(Worker* monitor) {
         fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
         fiber->last_processor = processor->id;
         switch_to(monitor, &monitor->scheduler_fiber, fiber, AfterSwitch::kNothing);
-        if (monitor->locked_fiber != nullptr) return;  // it parked: nothing else may run here
     }
 }
 
 }  // namespace
 
 bool rescue(Worker* monitor, int64_t now) {
-    Processor* processor = nullptr;
-    if (monitor->locked_fiber != nullptr) {
-        // One that ran here is bound to this thread: whoever finds it runnable hands a processor
-        // over.
-        if (monitor->wake_word.exchange(0) == 0) return false;
-        processor = monitor->next_processor;
-        monitor->next_processor = nullptr;
-    } else {
-        if (g_scheduler.sleeper_deadline_ns.load() != 0 ||
-            g_scheduler.idle_processor_count.load() != g_scheduler.processor_count)
-            return false;
-        collect_work(now);
-        processor = take_processor_for_work();
-    }
+    if (g_scheduler.sleeper_deadline_ns.load() != 0 ||
+        g_scheduler.idle_processor_count.load() != g_scheduler.processor_count)
+        return false;
+    collect_work(now);
+    Processor* processor = take_processor_for_work();
     if (processor == nullptr) return false;
     COUNT(rescues);
     acquire_processor(monitor, processor);
     become_worker(monitor);
-    if (monitor->locked_fiber != nullptr) {
-        monitor->locked_fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
-        switch_to(monitor, &monitor->scheduler_fiber, monitor->locked_fiber, AfterSwitch::kNothing);
-    } else {
-        run_fibers(monitor);
-    }
+    run_fibers(monitor);
     if (monitor->handed != nullptr) {
         global_put(monitor->handed);
         monitor->handed = nullptr;
