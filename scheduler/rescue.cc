@@ -109,6 +109,8 @@ bool rescue(Worker* monitor, int64_t now) {
     }
     if (monitor->processor != nullptr) give_back(monitor);
     become_monitor(monitor);
+    // Events and timers have nobody else, nor has what is left in the queues.
+    g_scheduler.thread_refused.store(1);
     return true;
 }
 

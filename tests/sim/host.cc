@@ -21,6 +21,12 @@ long simulated_syscall(long number, long a, long b, long c, long d, long e, long
     return g_kernel.call(number, a, b, c, d, e, f);
 }
 
+// Not where fibers wait for each other while bound to their kernel threads.
+bool refuses_every_thread() {
+    return g_config.faults && g_config.seed % 4 == 0 && strcmp(g_config.workload, "locked") != 0 &&
+           strcmp(g_config.workload, "mix") != 0;
+}
+
 int64_t SimPlatform::now_ns() {
     step(20);
     return g_machine.now_ns();
@@ -100,13 +106,8 @@ void kernel_thread_memory_destroy(KernelThreadMemory* memory) {
 int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), void* argument,
                         std::atomic<int>* tid, bool) {
     sim::step(5000);
-    // One in five, or every one: fibers that wait for each other bound to their kernel threads need
-    // more than one.
-    const bool refuses_all = sim::g_config.seed % 4 == 0 &&
-                             strcmp(sim::g_config.workload, "locked") != 0 &&
-                             strcmp(sim::g_config.workload, "mix") != 0;
     if (sim::g_config.faults && g_runtime_started &&
-        (refuses_all || g_machine.random.one_in(5)))
+        (sim::refuses_every_thread() || g_machine.random.one_in(5)))
         return -EAGAIN;
     g_machine.create(memory.tp, reinterpret_cast<void*>(memory.stack_top),
                      memory.stack_top - reinterpret_cast<uintptr_t>(memory.base) - 4096, entry,

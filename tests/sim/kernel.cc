@@ -314,7 +314,8 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
     switch (number) {  // no scheduling point: memory is the real one
         case SYS_mmap:
         case SYS_mremap:
-            if (self != nullptr && number == SYS_mremap && fault(3)) return -ENOMEM;
+            // A timer heap's first piece of memory, or more of it.
+            if (self != nullptr && (number == SYS_mremap || b == 4096) && fault(3)) return -ENOMEM;
             [[fallthrough]];
         case SYS_munmap:
         case SYS_madvise:
