@@ -211,11 +211,10 @@ void wake_worker() {
         LockGuard guard(g_scheduler.lock);
         processor = take_idle_processor();
         g_scheduler.need_spinning.store(processor == nullptr ? 1 : 0);
+        // Under the lock: who sees a processor that is put there later sees no spinner any more.
+        if (processor == nullptr) g_scheduler.spinning.fetch_sub(1);
     }
-    if (processor == nullptr) {
-        g_scheduler.spinning.fetch_sub(1);
-        return;
-    }
+    if (processor == nullptr) return;
     Platform::chaos_point();
     start_worker(processor, true);
 }
