@@ -55,13 +55,13 @@ bool runtime_start(const char** reason) {
         host::identity_disable_rseq();
         *reason = "neither FSGSBASE nor arch_prctl: the thread pointer cannot be set";
         if (!host::detect_fsgsbase()) return false;
-        if (!host::identity_probe(reason)) return false;
+        if (!host::identity_probe(reason, &g_start_error)) return false;
         Fiber* fiber = new (&main_fiber_storage) Fiber;
         fiber->tp = host::thread_pointer();
         fiber->id = 1;
         fiber->tid = static_cast<uint32_t>(host::raw_getpid());
         the_main_fiber = fiber;
-    } else if (!host::identity_probe(reason)) {  // a fork child starts again
+    } else if (!host::identity_probe(reason, &g_start_error)) {  // a fork child starts again
         return false;
     }
     Fiber* fiber = the_main_fiber;

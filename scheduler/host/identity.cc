@@ -209,7 +209,7 @@ void set_thread_fields(uintptr_t tp) {
 
 }  // namespace
 
-bool identity_probe(const char** reason) {
+bool identity_probe(const char** reason, long* error) {
     IdentityLayout& layout = identity_layout;
     const uint32_t* size = published("_thread_db_sizeof_pthread");
     auto static_info = reinterpret_cast<void (*)(size_t*, size_t*)>(
@@ -259,6 +259,7 @@ bool identity_probe(const char** reason) {
     const int rc = real.pthread_create(&thread, &attributes, probe_main, &probe);
     pthread_attr_destroy(&attributes);
     *reason = "the probe thread could not be started";
+    *error = rc;
     if (rc != 0) return false;
     real.pthread_join(thread, nullptr);
 

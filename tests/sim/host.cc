@@ -78,7 +78,7 @@ void set_thread_pointer(uintptr_t tp) {
 
 // ---- identity.h
 
-bool identity_probe(const char**) { return true; }
+bool identity_probe(const char**, long*) { return true; }
 
 uintptr_t thread_pointer() { return g_machine.self->fs; }
 
