@@ -96,6 +96,11 @@ bool may_yield_here(Fiber* fiber, const void* context) {
            (stack <= fiber->stack_top || fiber == main_fiber());
 }
 
+// With RLIMIT_SIGPENDING used up the kernel delivers a signal and drops what comes with it.
+bool lost_its_sender(const siginfo_t* info) {
+    return info->si_code == SI_USER && info->si_pid == 0 && info->si_uid == 0;
+}
+
 // Ours are the timer's and tgkill's from this process; a real SIGURG is the program's.
 bool is_ours(const siginfo_t* info) {
     return info->si_code == SI_TIMER ||
@@ -143,7 +148,7 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     const bool is_raised = fiber != nullptr && fiber->raised_info != nullptr;
     if ((!is_ours(info) || is_raised) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
-        return;
+        if (!lost_its_sender(info)) return;
     }
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;

@@ -60,6 +60,13 @@ void emit_condition(const Condition& condition) {
         need(BPF_JGT, condition.value);
         return;
     }
+    if (condition.comparison == '<') {
+        load(low + 4);
+        need(BPF_JEQ, 0);
+        load(low);
+        need_not(BPF_JGE, condition.value);
+        return;
+    }
     load(low);
     need(condition.comparison == '&' ? BPF_JSET : BPF_JEQ, condition.value);
 }

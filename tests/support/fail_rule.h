@@ -2,9 +2,8 @@
 //
 //   NAME[(CONDITION,…)]:ERRNO[:WHEN][@any]
 //     NAME       a system call (the ones below)
-//     CONDITION  aI=V, aI&M (any of these bits), aI>V; I is the argument's number from 0, V and M
-//                have at most 32 bits (of a wider argument the low half is compared, by > all of
-//                it)
+//     CONDITION  aI=V, aI&M (any of these bits), aI>V, aI<V; I is the argument's number from 0, V
+//                and M have at most 32 bits (of a wider argument = and & compare the low half)
 //     WHEN       N-M (the calls of these numbers), N- (from the Nth on), %N (each Nth),
 //                ?N (one in N at random); all of them without it
 //     @any       also calls from outside libpfiber.so: else those of the program and of libc pass
@@ -81,7 +80,7 @@ inline bool parse_condition(const char*& at, Condition* out) {
     if (*at++ != 'a') return false;
     out->argument = static_cast<int>(strtol(at, &end, 10));
     out->comparison = *end;
-    if (end == at || strchr("=&>", *end) == nullptr) return false;
+    if (end == at || strchr("=&><", *end) == nullptr) return false;
     at = end + 1;
     out->value = static_cast<uint32_t>(strtoul(at, &end, 0));
     const bool has_value = end != at;
@@ -139,6 +138,7 @@ inline bool matches(const Rule& rule, int number, const uint64_t* arguments) {
         if (condition.comparison == '=' && low != condition.value) return false;
         if (condition.comparison == '&' && (low & condition.value) == 0) return false;
         if (condition.comparison == '>' && whole <= condition.value) return false;
+        if (condition.comparison == '<' && whole >= condition.value) return false;
     }
     return true;
 }
