@@ -194,6 +194,7 @@ void deep_sleep(int64_t deadline) {
 
 [[noreturn]] void monitor_main(void* argument) {
     t_current = &static_cast<Worker*>(argument)->scheduler_fiber;
+    rescue_prepare();
     int64_t sleep_ns = kShortestSleepNs;
     int idle_rounds = 0, idle_since = 0;
     int64_t next_trace = Platform::now_ns();

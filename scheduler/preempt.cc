@@ -53,6 +53,7 @@ void ask_to_give_way(Fiber* fiber) {
 // On the worker, in its handler, in the runtime.
 void note_timer_fire(Fiber* fiber, const void* context) {
     Worker* worker = fiber->worker;
+    if (__builtin_expect(worker->is_lent, 0) && rescue_tick(fiber)) return;
     Processor* processor = worker->processor;
     if (processor == nullptr || fiber->in_call) return;
     if (g_scheduler.monitor_asleep.load(std::memory_order_relaxed) != 0) wake_monitor();

@@ -1,18 +1,33 @@
 // The last kernel thread: where the kernel refuses another one and every worker waits in a call,
 // the monitor runs fibers itself, so that a program gets as far as on kernel threads of its own.
 //
-// Calls that block while it does so have nobody to take their processor, hence only then: no
-// processor is in use, nobody sleeps in the pollers, and work is there.  A fiber that is to be bound
+// Only then: no processor is in use, nobody sleeps in the pollers, and work is there.  Nobody watches
+// it meanwhile, so a timer interrupts what runs there, and whoever waits in the kernel gives way or,
+// in a call that hooks have seen, asks for a kernel thread once more.  A fiber that is to be bound
 // to its kernel thread waits for another one: the monitor's serves everybody.  Rejected: a worker kept in
 // reserve (a kernel thread for each process, and one is not enough when two calls block).
 #include <signal.h>
+#include <time.h>
 
 #include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
 #include "scheduler/scheduler.h"
 
 namespace pfiber {
 
 namespace {
+
+constexpr int64_t kTickNs = 10000000;
+int tick_timer = -1;  // the monitor's; made before a filter may forbid it, armed while it is lent
+int64_t tick_cpu_ns = 0;
+
+void set_tick(int64_t period_ns) {
+    if (tick_timer < 0) return;
+    itimerspec period{};
+    period.it_interval = period.it_value = {0, period_ns};
+    tick_cpu_ns = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    host::raw_syscall(SYS_timer_settime, tick_timer, 0, &period, nullptr);
+}
 
 // Timers and events of processors that nobody runs: what is ready goes to the global queue.
 void collect_work(int64_t now) {
@@ -53,9 +68,11 @@ void become_worker(Worker* monitor) {
     monitor->mask_generation = ~uint64_t{0};
     if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(monitor);
     preempt_worker_started(monitor);
+    set_tick(kTickNs);
 }
 
 void become_monitor(Worker* monitor) {
+    set_tick(0);
     preempt_worker_ending(monitor);
     const uint64_t all = ~uint64_t{0};
     host::raw_sigprocmask(SIG_SETMASK, &all, nullptr);
@@ -91,6 +108,38 @@ void run_fibers(Worker* monitor) {
 }
 
 }  // namespace
+
+void rescue_prepare() {
+    sigevent event{};
+    event.sigev_notify = SIGEV_THREAD_ID;
+    event.sigev_signo = static_cast<int>(options().signal);
+    event._sigev_un._tid = host::raw_gettid();
+    tick_timer = -1;
+    int timer = -1;
+    if (host::raw_syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
+        tick_timer = timer;
+}
+
+bool rescue_tick(Fiber* fiber) {
+    Worker* monitor = fiber->worker;
+    if (!monitor->is_lent) return false;
+    const int64_t cpu = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    const bool is_waiting = cpu - tick_cpu_ns < kTickNs / 10;
+    tick_cpu_ns = cpu;
+    if (!is_waiting) return false;
+    if (!fiber->in_call && monitor->processor != nullptr) {
+        fiber->attention.fetch_or(kAttendPreempt);
+        return true;
+    }
+    auto in_call = ProcessorStatus::kInCall;
+    Processor* processor = monitor->processor;
+    if (processor != nullptr &&
+        processor->status.compare_exchange_strong(in_call, ProcessorStatus::kIdle))
+        hand_off(processor);
+    else
+        wake_worker();
+    return true;
+}
 
 bool rescue(Worker* monitor, int64_t now) {
     if (g_scheduler.sleeper_deadline_ns.load() != 0 ||
