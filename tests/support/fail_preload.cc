@@ -80,7 +80,8 @@ void emit_rule(const Rule& rule, const Text& text) {
         need(BPF_JEQ, static_cast<uint32_t>(text.low >> 32));
         load(offsetof(seccomp_data, instruction_pointer));
         need(BPF_JGE, static_cast<uint32_t>(text.low));
-        need_not(BPF_JGE, static_cast<uint32_t>(text.high));
+        if (static_cast<uint32_t>(text.high) != 0)
+            need_not(BPF_JGE, static_cast<uint32_t>(text.high));
     }
     for (int i = 0; i < rule.condition_count; i++) emit_condition(rule.conditions[i]);
     emit(BPF_RET | BPF_K, SECCOMP_RET_USER_NOTIF);
@@ -140,14 +141,19 @@ __attribute__((constructor)) void at_load() {
     const int to = atoi(socket);
     Text text;
     dl_iterate_phdr(find_text, &text);
+    Text rest;
+    if (text.low >> 32 != text.high >> 32) {
+        rest = {text.high >> 32 << 32, text.high};
+        text.high = rest.low;
+    }
     while (line != nullptr && *line != '\0') {
         char* end = strchr(line, '\n');
         *end = '\0';
         Rule rule;
         if (!pfiber::fail::parse_rule(line, &rule)) refuse(line);
-        // 64-bit numbers in two halves: the range must not cross 4 GiB.
-        if (text.low >> 32 != text.high >> 32) refuse("libpfiber.so crosses 4 GiB: start again");
         if (rule.is_anywhere || text.low != 0) emit_rule(rule, text);
+        // 64-bit numbers in two halves: a range that crosses 4 GiB is two.
+        if (!rule.is_anywhere && rest.low != 0) emit_rule(rule, rest);
         line = end + 1;
     }
     unsetenv("FAIL_SOCKET");
