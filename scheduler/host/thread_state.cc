@@ -79,6 +79,8 @@ ThreadState kernel_thread_state(int tid, int open_signal) {
     return answer.load();
 }
 
+int thread_state_helper() { return is_running ? helper_tid.load() : 0; }
+
 void thread_state_after_fork() {
     is_running = false;
     word.store(kIdle);

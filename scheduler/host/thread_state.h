@@ -14,6 +14,7 @@ enum class ThreadState { kRuns, kSleeps, kUnknown };
 // the one that the helper does not block: a change of credentials asks every kernel thread by it.
 ThreadState kernel_thread_state(int tid, int open_signal);
 
+int thread_state_helper();  // the helper's kernel thread; 0: there is none
 void thread_state_after_fork();
 
 }  // namespace pfiber::host

@@ -1,6 +1,6 @@
 // A daemon that gives up rights once it has threads: no further kernel threads, epoll instances or
 // executable memory, no /proc, its limit of descriptors lowered, or every descriptor closed.
-// usage: sandbox filter|chroot|limit|close|close_range
+// usage: sandbox filter|chroot|setuid|limit|close|close_range
 #include "twin.h"
 
 #include <linux/filter.h>
@@ -56,8 +56,12 @@ static void* raw_reader(void* arg) {
     return NULL;
 }
 
+static int new_user;
 static void* sleeper(void* arg) {
-    for (int i = 0; i < 5; i++) nap(2);
+    for (int i = 0; i < 5; i++) {
+        nap(2);
+        CHECK_EQ(syscall(SYS_getuid), new_user == 0 ? (long)getuid() : new_user);
+    }
     return arg;
 }
 
@@ -85,11 +89,14 @@ int main(int argc, char** argv) {
     for (intptr_t i = 0; i < 3; i++) threads[i] = start(later, (void*)i);
     nap(5);
     if (strcmp(what, "filter") == 0) install_filter();
-    if (strcmp(what, "chroot") == 0) {
-        char folder[] = "/tmp/pfiber-faults-XXXXXX";
-        CHECK(mkdtemp(folder) != NULL);
-        if (chroot(folder) != 0) SKIP("chroot needs root");
+    if (strcmp(what, "chroot") == 0 || strcmp(what, "setuid") == 0) {
+        if (chroot(".") != 0) SKIP("chroot needs root");  // the runner's folder, empty
         CHECK_EQ(chdir("/"), 0);
+    }
+    if (strcmp(what, "setuid") == 0) {
+        new_user = 65534;
+        CHECK_EQ(setgid(65534) | setuid(65534), 0);
+        CHECK_EQ(getuid(), 65534);
     }
     if (strcmp(what, "limit") == 0) {
         struct rlimit limit = {16, 16};
