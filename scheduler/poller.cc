@@ -307,7 +307,8 @@ Fiber* poll_ready(Processor* processor) {
         const long count = wait_for_events(poller.epoll_fd, events, 0);
         for (long i = 0; i < count; i++)
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
-        if (count == kBatch || count == -EINTR) continue;  // what is left would send no further edge to the sleeper
+        if (count == kBatch || count == -EINTR)
+            continue;  // what is left would send no further edge to the sleeper
         Platform::chaos_point();
         inside = kInside;
         if (poller.busy.compare_exchange_strong(inside, kFree, std::memory_order_acq_rel))

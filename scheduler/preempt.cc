@@ -234,7 +234,8 @@ void preempt_worker_ending(Worker* worker) {
 void kick(Fiber* fiber) {
     Worker* worker = fiber->worker;
     const FiberState state = fiber->state.load();
-    if (worker == nullptr || !has_handler || (state != FiberState::kRunning && state != FiberState::kInCall))
+    if (worker == nullptr || !has_handler ||
+        (state != FiberState::kRunning && state != FiberState::kInCall))
         return;
     const int tid = worker->tid.load();
     if (tid > 0) host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));

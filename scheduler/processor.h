@@ -88,7 +88,7 @@ struct Worker {
     uint64_t mask_generation = 0;  // of the process mask it was taken from
     bool has_exact_mask = false;   // a call runs with its fiber's own mask
     bool is_monitor = false;
-    bool is_lent = false;          // the monitor's, while it runs fibers (rescue.cc)
+    bool is_lent = false;  // the monitor's, while it runs fibers (rescue.cc)
     Platform::Atomic<uint32_t> wake_word{0};
     Worker* idle_next = nullptr;
     Worker* all_next = nullptr;

@@ -1,11 +1,12 @@
 // The last kernel thread: where the kernel refuses another one and every worker waits in a call,
 // the monitor runs fibers itself, so that a program gets as far as on kernel threads of its own.
 //
-// Only then: no processor is in use, nobody sleeps in the pollers, and work is there.  Nobody watches
-// it meanwhile, so a timer interrupts what runs there, and whoever waits in the kernel gives way or,
-// in a call that hooks have seen, asks for a kernel thread once more.  A fiber that is to be bound
-// to its kernel thread waits for another one: the monitor's serves everybody.  Rejected: a worker kept in
-// reserve (a kernel thread for each process, and one is not enough when two calls block).
+// Only then: no processor is in use, nobody sleeps in the pollers, and work is there.  Nobody
+// watches it meanwhile, so a timer interrupts what runs there, and whoever waits in the kernel
+// gives way or, in a call that hooks have seen, asks for a kernel thread once more.  A fiber that
+// is to be bound to its kernel thread waits for another one: the monitor's serves everybody.
+// Rejected: a worker kept in reserve (a kernel thread for each process, and one is not enough when
+// two calls block).
 #include <signal.h>
 #include <time.h>
 

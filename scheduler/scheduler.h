@@ -68,8 +68,8 @@ void hand_off(Processor* processor);                     // Go: handoffp
 void start_locked_worker(Worker* worker, Fiber* fiber);  // Go: startlockedm
 void stop_locked_worker(Worker* worker);                 // Go: stoplockedm
 void give_to_locked_worker(Worker* worker, Fiber* fiber);
-Processor* take_idle_processor();                        // scheduler lock held (Go: pidleget)
-void put_idle_processor(Processor* processor);           // scheduler lock held (Go: pidleput)
+Processor* take_idle_processor();               // scheduler lock held (Go: pidleget)
+void put_idle_processor(Processor* processor);  // scheduler lock held (Go: pidleput)
 void acquire_processor(Worker* worker, Processor* processor);
 Processor* release_processor(Worker* worker);
 Worker* create_worker();
@@ -90,7 +90,7 @@ int64_t earliest_timer_ns();  // over all processors
 
 // rescue.cc: on the monitor.  True when fibers ran on it.
 bool rescue(Worker* monitor, int64_t now);
-void rescue_prepare();            // on the monitor, once
+void rescue_prepare();           // on the monitor, once
 bool rescue_tick(Fiber* fiber);  // in the preemption handler; true: it was asked to give way
 
 // monitor.cc
@@ -99,8 +99,8 @@ void wake_monitor();
 
 // preempt.cc
 bool preempt_install();
-void preempt_uninstall();    // a start that did not succeed; on the first worker
-bool preempts_by_timer();    // false: the monitor has to ask hogs as well
+void preempt_uninstall();                     // a start that did not succeed; on the first worker
+bool preempts_by_timer();                     // false: the monitor has to ask hogs as well
 void preempt_worker_started(Worker* worker);  // on that worker
 void preempt_worker_ending(Worker* worker);
 

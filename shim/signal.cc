@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <ucontext.h>
 
 #include <atomic>
 
@@ -118,12 +117,10 @@ void run_natively(int signal, siginfo_t* info, void* context) {
 // A filter forbids the call that would give the handler a frame of the kernel's.
 void run_without_frame(Fiber* fiber, int signal, siginfo_t* info, long rc) {
     host::warn_once(reported_no_frame,
-                    "rt_tgsigqueueinfo is refused (error %ld); handlers get an empty context",
-                    -rc);
+                    "rt_tgsigqueueinfo is refused (error %ld); handlers get an empty context", -rc);
     fiber->raised_info = nullptr;
-    ucontext_t context{};
-    host::set_saved_mask(&context, thread_of(fiber)->mask);
-    run_handler(fiber, signal, info, &context);
+    host::EmptyContext context(thread_of(fiber)->mask);
+    run_handler(fiber, signal, info, context.get());
 }
 
 // The one that deliver_pending() sent, not another of its number that came first.
@@ -299,8 +296,7 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
             now.flags = static_cast<unsigned>(action->sa_flags);
             now.mask = mask_of(&action->sa_mask);
             actions[signal] = now;
-            const long rc =
-                signal == options().signal ? 0 : install_kernel_action(signal, now);
+            const long rc = signal == options().signal ? 0 : install_kernel_action(signal, now);
             if (rc != 0) return actions[signal] = before, rc;
             if (signal == SIGQUIT) watch_quit();
         }

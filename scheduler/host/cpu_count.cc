@@ -222,9 +222,10 @@ int affinity_cpu_count() {
     uint64_t mask[kCpuCountMax * 8 / 64];  // room for 8,192 CPUs: the kernel refuses a short buffer
     long size = raw_syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
     if (is_error(size)) {
-        warn("the CPUs cannot be counted (sched_getaffinity: error %ld); using 1 processor; "
-             "GOMAXPROCS sets it",
-             -size);
+        warn(
+            "the CPUs cannot be counted (sched_getaffinity: error %ld); using 1 processor; "
+            "GOMAXPROCS sets it",
+            -size);
         return 1;
     }
     int count = 0;

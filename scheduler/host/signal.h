@@ -63,6 +63,16 @@ bool within_small_loop(unsigned long pc, unsigned long other);
 // In one small loop and frame, and next to no register differs: it counts, reads and compares.
 bool stands_still(const RegisterSample& before, const RegisterSample& now);
 
+// What a handler gets that runs without a frame of the kernel's: no registers, this mask.
+class EmptyContext {
+  public:
+    explicit EmptyContext(uint64_t mask) { set_saved_mask(&context_, mask); }
+    void* get() { return &context_; }
+
+  private:
+    ucontext_t context_{};
+};
+
 void install_alternate_stack(uintptr_t low, size_t size, int flags);
 
 // A blocking system call that a kick ends: returns -EINTR without (or instead of) calling when

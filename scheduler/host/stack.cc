@@ -23,8 +23,8 @@ struct SlabClass {
     size_t slot_size = 0;
     uintptr_t next = 0;  // first unused slot of the newest slab
     uintptr_t end = 0;
-    size_t mapped = 0;        // slots so far: a new slab at most doubles them
-    uintptr_t unused = 0;     // a slot that was given back: the next one that is taken
+    size_t mapped = 0;     // slots so far: a new slab at most doubles them
+    uintptr_t unused = 0;  // a slot that was given back: the next one that is taken
 };
 
 SlabClass classes[kClasses];
@@ -55,11 +55,11 @@ SlabClass* class_of(size_t size) {
     return nullptr;  // more sizes than classes: single slots
 }
 
-// mlockall(MCL_FUTURE) fills and locks every mapping as it is made: then only what the program asked
-// for, stack by stack, as natively.
+// mlockall(MCL_FUTURE) fills and locks every mapping as it is made: then only what the program
+// asked for, stack by stack, as natively.
 bool future_is_locked() {
-    const long page = raw_mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                               -1, 0);
+    const long page =
+        raw_mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (is_error(page)) return true;  // no memory to waste either
     unsigned char is_resident = 0;
     raw_syscall(SYS_mincore, page, kPage, &is_resident);

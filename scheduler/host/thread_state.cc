@@ -49,8 +49,8 @@ ThreadState read_state(int tid) {
     raw_sigprocmask(SIG_SETMASK, &blocked, nullptr);
     // The copy of the table would keep the program's files open.
     raw_syscall(SYS_close_range, 0u, ~0u, 0);
-    proc_fd = raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
-                          O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    proc_fd =
+        raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (;;) {
         while (word.load(std::memory_order_acquire) != kAsked)
             raw_futex_wait(address(), word.load(), nullptr);

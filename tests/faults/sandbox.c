@@ -10,8 +10,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define REFUSE(number)                                             \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),             \
+#define REFUSE(number)                                 \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), \
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
 
 static void install_filter(void) {

@@ -14,8 +14,8 @@ static int round_of(int most, pthread_attr_t* attributes) {
     CHECK(threads != NULL);
     CHECK_OK(pthread_mutex_lock(&gate));
     int count = 0, rc = 0;
-    while (count < most && (rc = pthread_create(&threads[count], attributes, waits,
-                                                (void*)(intptr_t)count)) == 0)
+    while (count < most &&
+           (rc = pthread_create(&threads[count], attributes, waits, (void*)(intptr_t)count)) == 0)
         count++;
     CHECK(rc == 0 || rc == EAGAIN);
     CHECK_OK(pthread_mutex_unlock(&gate));

@@ -227,9 +227,10 @@ int main(int argc, char** argv) {
     static const struct {
         const char* name;
         void (*part)(void);
-    } parts[] = {{"objects", objects}, {"sockets", sockets},   {"lines", lines}, {"sleeps", sleeps},
-                 {"hogs", hogs},       {"signals", signals},   {"unseen", unseen}, {"calls", calls},
-                 {"children", children}, {"many", many}};
+    } parts[] = {{"objects", objects}, {"sockets", sockets}, {"lines", lines},
+                 {"sleeps", sleeps},   {"hogs", hogs},       {"signals", signals},
+                 {"unseen", unseen},   {"calls", calls},     {"children", children},
+                 {"many", many}};
     if (getenv("WORK_BLOCKED") != NULL) blocked = atoi(getenv("WORK_BLOCKED"));
     for (int i = 0; i < COUNT(parts); i++) {
         int wanted = argc == 1;
