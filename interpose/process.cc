@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 
 #include "interpose/hooks.h"
 #include "interpose/start.h"
@@ -59,9 +60,54 @@ class ForeignMode {
     uint64_t mask_ = 0;
 };
 
+// What the child of a clone without shared memory runs: a fork child first, then the program's.
+struct ClonedChild {
+    Fiber* fiber;
+    int (*function)(void*);
+    void* argument;
+};
+int run_cloned_child(void* data) {
+    const ClonedChild child = *static_cast<ClonedChild*>(data);
+    reset_robust_list();
+    interpose::restart_after_fork();
+    child.fiber->depth = 0;
+    return child.function(child.argument);
+}
+
 }  // namespace
 
 extern "C" {
+
+// With shared memory and a waiting parent it is a spawn, with memory of its own a fork.  A child
+// that shares memory and runs beside its parent is libc's business: it should bring its own TLS.
+int pf_clone(int (*function)(void*), void* stack, int flags, void* argument, ...) {
+    va_list list;
+    va_start(list, argument);
+    auto* parent_tid = va_arg(list, pid_t*);
+    void* tls = va_arg(list, void*);
+    auto* child_tid = va_arg(list, pid_t*);
+    va_end(list);
+    Fiber* fiber = current_fiber();
+    if (fiber != nullptr && (flags & CLONE_VM) != 0 && (flags & CLONE_VFORK) != 0) {
+        ForeignMode foreign;
+        return real(clone)(function, stack, flags, argument, parent_tid, tls, child_tid);
+    }
+    if (fiber == nullptr || function == nullptr || stack == nullptr || (flags & CLONE_VM) != 0)
+        return real(clone)(function, stack, flags, argument, parent_tid, tls, child_tid);
+    ClonedChild child{fiber, function, argument};
+    const uint64_t all = ~uint64_t{0};
+    uint64_t mask = 0;
+    RuntimeSection::enter(fiber);
+    host::raw_sigprocmask(SIG_SETMASK, &all, &mask);
+    const int pid = real(clone)(run_cloned_child, stack, flags, &child, parent_tid, tls, child_tid);
+    host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
+    if (pid > 0) {
+        COUNT(forks);
+        descriptors_all_shared();
+    }
+    RuntimeSection::leave(fiber);
+    return pid;
+}
 
 // Redirected: libc's fork calls it after the prepare handlers and before the child handlers.
 pid_t pf__Fork() {
@@ -113,6 +159,20 @@ int pf_system(const char* command) {
 FILE* pf_popen(const char* command, const char* mode) {
     ForeignMode foreign;
     return real(popen)(command, mode);
+}
+
+FILE* pf__IO_proc_open(FILE* file, const char* command, const char* mode) {
+    using Open = FILE*(FILE*, const char*, const char*);
+    ForeignMode foreign;
+    return reinterpret_cast<Open*>(interpose::real_function(interpose::Row::k__IO_proc_open))(
+        file, command, mode);
+}
+
+// Command substitution spawns a shell inside libc.
+int pf_wordexp(const char* words, wordexp_t* result, int flags) {
+    if (Fiber* fiber = current_fiber()) cancellation_point(fiber);
+    ForeignMode foreign;
+    return real(wordexp)(words, result, flags);
 }
 
 int pf_execve(const char* path, char* const argv[], char* const envp[]) {

@@ -408,7 +408,9 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
         case SYS_timer_settime: {
             const auto* period = reinterpret_cast<const itimerspec*>(c);
             self->timer_period_ps = to_ns(&period->it_interval) * 1000;
-            self->timer_next_ps = g_machine.cpu_ps(self) + self->timer_period_ps;
+            self->timer_next_ps = self->timer_period_ps == 0
+                                      ? INT64_MAX
+                                      : g_machine.cpu_ps(self) + self->timer_period_ps;
             return 0;
         }
         case SYS_timer_delete:
