@@ -66,9 +66,12 @@ ThreadState kernel_thread_state(int tid, int open_signal) {
     if (!is_running) {
         if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes))
             return ThreadState::kUnknown;
+        helper_tid.store(-1);
         if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
-                                &helper_tid, false) != 0)
+                                &helper_tid, false) != 0) {
+            helper_tid.store(0);
             return ThreadState::kUnknown;
+        }
         is_running = true;
     }
     asked_tid.store(tid);
@@ -79,10 +82,11 @@ ThreadState kernel_thread_state(int tid, int open_signal) {
     return answer.load();
 }
 
-int thread_state_helper() { return is_running ? helper_tid.load() : 0; }
+int thread_state_helper() { return helper_tid.load(); }
 
 void thread_state_after_fork() {
     is_running = false;
+    helper_tid.store(0);
     word.store(kIdle);
 }
 

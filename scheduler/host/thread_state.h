@@ -14,7 +14,8 @@ enum class ThreadState { kRuns, kSleeps, kUnknown };
 // the one that the helper does not block: a change of credentials asks every kernel thread by it.
 ThreadState kernel_thread_state(int tid, int open_signal);
 
-int thread_state_helper();  // the helper's kernel thread; 0: there is none
+int thread_state_helper();  // its kernel thread; 0: none, -1: it is being started
+
 void thread_state_after_fork();
 
 }  // namespace pfiber::host

@@ -128,6 +128,7 @@ ThreadState kernel_thread_state(int tid, int) {
     return sleeps ? ThreadState::kSleeps : ThreadState::kRuns;
 }
 
+int thread_state_helper() { return 0; }
 void thread_state_after_fork() {}
 
 void kernel_thread_exit() { g_machine.exit_thread(); }
