@@ -60,7 +60,7 @@ bool is_fault(int signal, const siginfo_t* info) {
 // Ours is installed for these also when the program has none (touch.h).
 bool is_watched(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
 
-void install_kernel_action(int signal, const Action& action);
+long install_kernel_action(int signal, const Action& action);
 
 // The default action of a watched signal, where the kernel called us instead: the kernel's turn.  A
 // fault happens again when the handler returns; what somebody sent is sent again.
