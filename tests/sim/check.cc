@@ -134,7 +134,7 @@ void check_now_and_then() {
         in_call |= g_scheduler.processors[i]->status.peek() == ProcessorStatus::kInCall;
     const bool is_idle = g_scheduler.idle_processor_count.peek() > 0;
     if (seen.empty() || !(is_idle || in_call) || g_scheduler.thread_refused.peek() != 0 ||
-        g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
+        refuses_every_thread() || g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
         lying_since_ns.clear();
         return;
     }
