@@ -84,9 +84,8 @@ void exit_call(Fiber* fiber) {
     if (has_processor) fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
     // Where the kernel has no thread for those who wait, one that goes from call to call must not
     // keep this one for itself.
-    if (!has_processor ||
-        (g_scheduler.thread_refused.load(std::memory_order_relaxed) != 0 &&
-         !g_scheduler.global.is_empty()))
+    if (!has_processor || (g_scheduler.thread_refused.load(std::memory_order_relaxed) != 0 &&
+                           !g_scheduler.global.is_empty()))
         leave_fiber(fiber, AfterSwitch::kYieldGlobal);
     RuntimeSection::leave(fiber);
 }
