@@ -81,9 +81,11 @@ void become_monitor(Worker* monitor) {
     monitor->is_lent = false;
 }
 
-// Until it has no processor any more, there is no work, or a worker is back.
+// Until it has no processor any more, there is no work, or a worker is back: that one may block
+// again, and needs to be watched.
 void run_fibers(Worker* monitor) {
-    while (monitor->processor != nullptr && g_scheduler.idle_worker_count.load() == 0) {
+    while (monitor->processor != nullptr && g_scheduler.idle_worker_count.load() == 0 &&
+           g_scheduler.idle_processor_count.load() == g_scheduler.processor_count - 1) {
         Processor* processor = monitor->processor;
         processor->look_around.store(0, std::memory_order_relaxed);
         const int64_t now = Platform::now_ns();
