@@ -194,7 +194,6 @@ void deep_sleep(int64_t deadline) {
 
 [[noreturn]] void monitor_main(void* argument) {
     t_current = &static_cast<Worker*>(argument)->scheduler_fiber;
-    rescue_prepare();
     int64_t sleep_ns = kShortestSleepNs;
     int idle_rounds = 0, idle_since = 0;
     int64_t next_trace = Platform::now_ns();
@@ -255,7 +254,9 @@ bool monitor_start() {
     monitor->is_monitor = true;
     g_start_error =
         -host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid);
-    return g_start_error == 0;
+    if (g_start_error != 0) return false;
+    rescue_prepare(monitor);
+    return true;
 }
 
 }  // namespace pfiber

@@ -112,11 +112,11 @@ void run_fibers(Worker* monitor) {
 
 }  // namespace
 
-void rescue_prepare() {
+void rescue_prepare(const Worker* monitor) {
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = static_cast<int>(options().signal);
-    event._sigev_un._tid = host::raw_gettid();
+    event._sigev_un._tid = monitor->tid.load();
     tick_timer = -1;
     int timer = -1;
     if (host::raw_syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)

@@ -92,7 +92,7 @@ int64_t earliest_timer_ns();  // over all processors
 
 // rescue.cc: on the monitor.  True when fibers ran on it.
 bool rescue(Worker* monitor, int64_t now);
-void rescue_prepare();           // on the monitor, once
+void rescue_prepare(const Worker* monitor);  // at the start, before a filter may forbid it
 bool rescue_tick(Fiber* fiber);  // in the preemption handler; true: it was asked to give way
 
 // monitor.cc
