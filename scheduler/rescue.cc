@@ -69,6 +69,7 @@ void become_worker(Worker* monitor) {
     monitor->mask_generation = ~uint64_t{0};
     if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(monitor);
     preempt_worker_started(monitor);
+    if (tick_timer < 0) rescue_prepare(monitor);  // perhaps it is granted now
     set_tick(kTickNs);
 }
 

@@ -323,8 +323,12 @@ long raise_carried(Fiber* fiber, siginfo_t* info) {
     carrier.si_code = kCarried;
     carrier.si_ptr = info;
     fiber->raised_info = &carrier;
-    return host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
-                             carrier.si_signo, &carrier);
+    const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
+                                      carrier.si_signo, &carrier);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    // It is delivered before the call returns, unless the kernel dropped it for a kick that was
+    // pending already.
+    return rc == 0 && fiber->raised_info == &carrier ? -EAGAIN : rc;
 }
 
 std::atomic<bool> reported_no_frame{false};
