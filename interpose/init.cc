@@ -30,6 +30,7 @@ enum class Mode { kFresh, kOptionsRead, kFibers, kNative };
 Mode mode = Mode::kFresh;
 std::atomic<bool> reported_no_redirection{false};
 int (*program_main)(int, char**, char**);
+bool left_in_handler = false;  // this fork child
 
 void read_options() {
     if (mode != Mode::kFresh) return;
@@ -52,11 +53,14 @@ void after_fork_in_parent() {
     if (current_fiber() != nullptr && !libc_is_redirected()) descriptors_all_shared();
 }
 void after_fork_in_child() {
-    Fiber* fiber = current_fiber();
-    if (fiber == nullptr) return;  // done by _Fork, or never started
-    fiber->depth = 1;
-    restart_after_fork();
-    fiber->depth = 0;
+    if (Fiber* fiber = current_fiber(); fiber != nullptr) {  // else done by _Fork, or never started
+        fiber->depth = 1;
+        restart_after_fork();
+        fiber->depth = 0;
+    }
+    // The handler returns into a call of ours, which goes on with the fiber.
+    if (left_in_handler) ensure_started();
+    left_in_handler = false;
 }
 
 __attribute__((constructor)) void at_load() {
@@ -82,6 +86,11 @@ bool is_only_thread() { return host::raw_gettid() == host::raw_getpid(); }
 
 }  // namespace
 
+bool may_have_fibers() {
+    read_options();
+    return mode != Mode::kNative;
+}
+
 bool ensure_started() {
     if (__builtin_expect(mode == Mode::kFibers, 1)) return true;
     read_options();
@@ -103,6 +112,7 @@ bool ensure_started() {
     }
     shim::threads_start(main_fiber());
     mode = Mode::kFibers;
+    adopt_early_locks(main_fiber());
     if (options().redirect) {
         long error = 0;
         const int count = redirect_libc(&error);
@@ -121,7 +131,7 @@ void restart_after_fork() {
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) return;
     runtime_after_fork(fiber);
-    shim::threads_after_fork(fiber);
+    left_in_handler = shim::threads_after_fork(fiber);
     t_current = t_owner = nullptr;
     mode = Mode::kOptionsRead;
 }

@@ -86,7 +86,8 @@ void become_monitor(Worker* monitor) {
 // again, and needs to be watched.
 void run_fibers(Worker* monitor) {
     while (monitor->processor != nullptr && g_scheduler.idle_worker_count.load() == 0 &&
-           g_scheduler.idle_processor_count.load() == g_scheduler.processor_count - 1) {
+           g_scheduler.idle_processor_count.load() == g_scheduler.processor_count - 1 &&
+           g_scheduler.stop_requested.load() == 0) {
         Processor* processor = monitor->processor;
         processor->look_around.store(0, std::memory_order_relaxed);
         const int64_t now = Platform::now_ns();

@@ -33,7 +33,8 @@ struct Scheduler {
     Platform::Atomic<int32_t> idle_worker_count{0};
     Platform::Atomic<int32_t> spinning{0};
     Platform::Atomic<uint32_t> need_spinning{0};
-    int processor_count = 0;
+    std::atomic<int32_t> processor_count{0};  // changed while the world is stopped only
+    std::atomic<int32_t> made_count{0};       // processors that exist, removed ones included
     Processor* processors[kMaxProcessors] = {};
     Platform::Atomic<Worker*> workers{nullptr};        // every worker ever made, newest first
     Platform::Atomic<int32_t> worker_count{0};         // alive
@@ -42,6 +43,12 @@ struct Scheduler {
     Platform::Atomic<uint32_t> monitor_word{0};
     Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
+
+    // Stopping the world (world.cc).
+    Lock world_lock;  // one stopper at a time, who has no processor; before all others
+    Platform::Atomic<uint32_t> stop_requested{0};  // written under `lock`
+    Platform::Atomic<uint32_t> stop_word{0};       // the stopper sleeps here for a moment
+    Platform::Atomic<uint32_t> start_word{0};      // fibers that meet a stopped world sleep here
 
     Lock registry_lock;
     Fiber registry;  // head of the ring all_next/all_prev
@@ -88,6 +95,9 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns);
 void timer_disarm(Fiber* fiber);
 void timer_forget(Fiber* fiber);  // before the fiber's block is reused
 bool run_timers(Processor* processor, int64_t now_ns);
+// In a stopped world: room for `more` timers; then those of one heap into another.
+bool timers_reserve(Processor* processor, size_t more);
+void timers_move(Processor* from, Processor* to);
 int64_t earliest_timer_ns();  // over all processors
 
 // rescue.cc: on the monitor.  True when fibers ran on it.
@@ -97,12 +107,18 @@ bool rescue_tick(Fiber* fiber);  // in the preemption handler; true: it was aske
 
 // monitor.cc
 bool monitor_start();
+void barrier_on_every_thread();  // each thread's stores are seen, and it sees ours
 void wake_monitor();
+
+// world.cc
+// The owner of a processor gives it to the stopper; false: nobody stops the world (any more).
+bool give_to_stopper(Processor* processor);
+void tell_stopper();
+void update_processor_count();  // the monitor: follows affinity and cgroup limit
 
 // preempt.cc
 bool preempt_install();
 void preempt_uninstall();                     // a start that did not succeed; on the first worker
-bool preempts_by_timer();                     // false: the monitor has to ask hogs as well
 void preempt_worker_started(Worker* worker);  // on that worker
 void preempt_worker_ending(Worker* worker);
 

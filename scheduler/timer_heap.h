@@ -19,7 +19,7 @@ namespace pfiber {
 struct TimerLink {
     int64_t key_ns = 0;       // position in the heap
     uint32_t index = 0;       // 1-based slot; 0: not in a heap; kListed: in the list beside it
-    int16_t heap_owner = -1;  // processor whose heap holds it
+    int16_t heap_owner = -1;  // processor whose heap holds it, or held it last
     void* next = nullptr;     // timer, while listed
     static constexpr uint32_t kListed = UINT32_MAX;
 };
@@ -74,6 +74,13 @@ class TimerHeap {
             sift_down(last->link.index);
         }
         publish();
+    }
+
+    // False: no memory for `more` of them.
+    bool reserve(size_t more) {
+        while (size_ + more > capacity_)
+            if (!grow()) return false;
+        return true;
     }
 
     Timer* top() const {

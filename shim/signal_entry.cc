@@ -45,12 +45,13 @@ void perform_default(int signal, siginfo_t* info) {
 }
 
 // In the runtime for a few instructions, with everything blocked: no look at the attention word,
-// which may switch, on either side.
+// which may switch, on either side, except for whoever is taking the processor (W5, C1).
 class Held {
   public:
     explicit Held(Fiber* fiber) : fiber_(fiber) {
         fiber->depth++;
         std::atomic_signal_fence(std::memory_order_seq_cst);
+        wait_for_claim(fiber);
     }
     ~Held() {
         std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -286,6 +287,9 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
             fiber->attention.fetch_or(kAttendSignal);
         } else {
             note_signal(signal, info);
+            // When everybody blocks it the kernel is to keep it: not to give it to this thread, the
+            // monitor perhaps, again and again.
+            if (fiber->worker != nullptr) renew_mask(fiber->worker, context);
         }
         return;
     }

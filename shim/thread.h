@@ -32,6 +32,7 @@ struct Thread {
     bool is_c11 = false;     // start returns int
     bool is_ending = false;  // destructors and clean-up run: no cancellation any more
     char name[16] = {};
+    int32_t kernel_thread_locks = 0;  // pfiber_lockosthread, nested
 
     // ---- attributes, as pthread_getattr_np tells them
     uintptr_t stack_address = 0;
@@ -88,7 +89,8 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
 
 // Called once by the start of the runtime, on the main thread.
 void threads_start(Fiber* main);
-void threads_after_fork(Fiber* survivor);
+// True: it forked in a signal handler, so that calls of ours may stand below it.
+bool threads_after_fork(Fiber* survivor);
 const char* thread_name(const void* client);  // for the dump
 // Cut off at 15 bytes.  The kernel shows it where the process is known by its first thread's name,
 // and of a bound fiber.

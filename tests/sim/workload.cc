@@ -333,6 +333,8 @@ void workload_start(void*) {
     keep_messages();
     g_program.state = g_config.seed;
     detail::g_options.gomaxprocs = g_config.processors;
+    if (strcmp(g_config.workload, "resizing") == 0)
+        detail::g_options.gomaxprocs = g_program.between(1, g_config.processors);
     detail::g_options.spare_ms = g_program.one_in(2) ? 5000 : 1 + g_program.below(20);
     if (g_program.one_in(4)) detail::g_options.pollers = Pollers::kGlobal;
     const int mode = static_cast<int>(g_program.below(4));

@@ -405,6 +405,10 @@ void mix();
 void mutexes();
 void counts();
 void conditions();
+void fairness();
+void resizing();
+void returns();
+void predicted();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -426,6 +430,10 @@ const Workload kWorkloads[] = {
     {"mutexes", mutexes},
     {"counts", counts},
     {"conditions", conditions},
+    {"fairness", fairness},
+    {"resizing", resizing},
+    {"returns", returns},
+    {"predicted", predicted},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 
