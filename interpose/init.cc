@@ -28,6 +28,7 @@ namespace {
 
 enum class Mode { kFresh, kOptionsRead, kFibers, kNative };
 Mode mode = Mode::kFresh;
+std::atomic<bool> reported_no_redirection{false};
 int (*program_main)(int, char**, char**);
 bool left_in_handler = false;  // this fork child
 
@@ -101,7 +102,10 @@ bool ensure_started() {
     resolve_all();
     const char* reason = nullptr;
     if (!runtime_start(&reason)) {
-        host::warn("%s; this process runs on kernel threads", reason);
+        if (g_start_error != 0)
+            host::warn("%s: error %ld; this process runs on kernel threads", reason, g_start_error);
+        else
+            host::warn("%s; this process runs on kernel threads", reason);
         COUNT(native_fallbacks);
         mode = Mode::kNative;
         return false;
@@ -110,11 +114,13 @@ bool ensure_started() {
     mode = Mode::kFibers;
     adopt_early_locks(main_fiber());
     if (options().redirect) {
-        const int count = redirect_libc();
+        long error = 0;
+        const int count = redirect_libc(&error);
         if (count == 0)
-            host::info(
-                "libc's entry points could not be redirected: blocking calls inside libc "
-                "keep a kernel thread");
+            host::warn_once(reported_no_redirection,
+                            "libc's entry points are not redirected (%s, error %ld); blocking "
+                            "calls inside libc keep a kernel thread, as with PFIBER_REDIRECT=0",
+                            error == 0 ? "unknown code" : "memory or mprotect refused", error);
         COUNT_ADD(redirected, count);
     }
     return true;

@@ -10,8 +10,10 @@
 
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/lock.h"
 #include "scheduler/runtime.h"
+#include "scheduler/scheduler.h"
 
 namespace pfiber::shim {
 
@@ -52,11 +54,30 @@ bool is_listed(int tid) {
     return false;
 }
 
+// False when it was asked before, or there is no room.
+bool ask(int tid, int self) {
+    const int count = request.count.load();
+    if (tid <= 0 || tid == self || is_listed(tid) || count == kMostThreads) return false;
+    request.threads[count].tid.store(tid);
+    request.threads[count].done.store(0);
+    request.count.store(count + 1);
+    host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
+    return true;
+}
+
+// Without /proc (after a chroot, say): the threads that the runtime made.
+bool ask_known_threads(int self) {
+    bool found = ask(host::thread_state_helper(), self);
+    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr; worker = worker->all_next)
+        found |= ask(worker->tid.load(), self);
+    return found;
+}
+
 // Asks every thread that is not on the list yet; false when there was none.
 bool ask_new_threads(int self) {
     const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
                                       O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (host::is_error(fd)) return false;
+    if (host::is_error(fd)) return ask_known_threads(self);
     bool found = false;
     alignas(8) char buffer[4096];
     for (;;) {
@@ -65,14 +86,7 @@ bool ask_new_threads(int self) {
         for (long at = 0; at < size;) {
             const auto* entry = reinterpret_cast<const KernelDirent*>(buffer + at);
             at += entry->length;
-            const int tid = parse(entry->name);
-            const int count = request.count.load();
-            if (tid == 0 || tid == self || is_listed(tid) || count == kMostThreads) continue;
-            request.threads[count].tid.store(tid);
-            request.threads[count].done.store(0);
-            request.count.store(count + 1);
-            found = true;
-            host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
+            found |= ask(parse(entry->name), self);
         }
     }
     host::raw_close(static_cast<int>(fd));
