@@ -114,14 +114,18 @@ void* probe_main(void* argument) {
     return nullptr;
 }
 
-// stackblock and stackblock_size stand side by side; their sum is the end that getattr_np tells.
+// stackblock and stackblock_size stand side by side; their sum is the end that getattr_np tells.  A
+// stack is whole pages just around what getattr_np tells: the sum alone also fits the thread's id
+// before the robust list's pointer, for one id in some thousands.
 bool find_stack_block(const ProbeResult& probe) {
+    constexpr uintptr_t kPage = 4096, kMostGuard = 1 << 20;
     const uintptr_t end = probe.stack_low + probe.stack_size;
     for (size_t at = identity_layout.list; at + 16 <= identity_layout.pthread_size; at += 8) {
         uintptr_t block, size;
         memcpy(&block, template_image + at, 8);
         memcpy(&size, template_image + at + 8, 8);
-        if (block != 0 && size >= probe.stack_size && block + size == end) {
+        if (block + size == end && block % kPage == 0 && block <= probe.stack_low &&
+            probe.stack_low - block <= kMostGuard) {
             identity_layout.stack_block = at;
             return true;
         }
