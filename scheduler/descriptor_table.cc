@@ -68,7 +68,7 @@ void descriptor_opened(int fd, DescriptorKind kind, bool made_here) {
     descriptor->made_here = made_here;
     descriptor->is_unpollable = descriptor->is_shared = descriptor->has_timeouts = false;
     descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
-    descriptor->is_listener = descriptor->is_blocking = false;
+    descriptor->is_listener = descriptor->is_blocking = descriptor->has_hung_up = false;
 }
 
 void descriptor_shared(int fd) {
