@@ -221,24 +221,30 @@ long dispatch(long number, const long* a) {
                                  reinterpret_cast<uint32_t*>(a[4]), static_cast<uint32_t>(a[5])});
         case SYS_gettid:
             return fiber != nullptr ? static_cast<long>(fiber->tid) : host::raw_gettid();
-        // Never blocking, or not returning here as it was called.
-        case SYS_getpid:
         case SYS_clone:
         case SYS_clone3:
         case SYS_fork:
+            return interpose::raw_fork_call(fiber, number, a);
+        // Never blocking, or not returning here as it was called.
+        case SYS_getpid:
         case SYS_vfork:
         case SYS_exit:
+            // The kernel thread is not the caller's; the last thread takes the process with it.
+            if (fiber == nullptr) break;
+            if (live_fibers() <= 1) host::raw_syscall(SYS_exit_group, a[0]);
+            pf_pthread_exit(nullptr);
         case SYS_exit_group:
         case SYS_membarrier:
         case SYS_sched_getaffinity:
         case SYS_getrandom:
-            return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+            break;
         default: {
             long answer = 0;
             if (interpose::serve_raw_call(number, a, &answer)) return answer;
             return maybe_call(fiber, number, a);
         }
     }
+    return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 }  // namespace
