@@ -2,7 +2,7 @@
 // copies of the process go on with threads and blocking I/O; a child in the same memory blocks, uses
 // libc and ends beside the threads; a thread ends by number.
 // limit: 30
-// expect: fibers>=10 native_fallbacks=0
+// expect: fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <linux/sched.h>
 #include <sched.h>
