@@ -17,6 +17,7 @@
 #include "scheduler/host/signal.h"
 #include "scheduler/host/syscall.h"
 #include "scheduler/runtime.h"
+#include "scheduler/runtime_descriptors.h"
 #include "shim/interrupt.h"
 
 namespace pfiber::interpose {

@@ -11,6 +11,7 @@
 #include "scheduler/cpu_time.h"
 #include "scheduler/host/clock.h"
 #include "scheduler/runtime.h"
+#include "shim/exit_words.h"
 #include "shim/thread.h"
 
 using namespace pfiber;
@@ -250,6 +251,10 @@ int pf_prctl(int option, ...) {
     if (self != nullptr && option == PR_GET_NAME) {
         memset(reinterpret_cast<char*>(a), 0, sizeof(Thread::name));
         memcpy(reinterpret_cast<char*>(a), thread_of(self)->name, sizeof(Thread::name));
+        return 0;
+    }
+    if (self != nullptr && option == PR_GET_TID_ADDRESS) {
+        *reinterpret_cast<int**>(a) = exit_tid_address_get(self);
         return 0;
     }
     return finish(host::raw_syscall(SYS_prctl, option, a, b, c, d));

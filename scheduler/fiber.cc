@@ -184,6 +184,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->attention.store(0);
     fiber->depth = 1;  // left by fiber_start()
     fiber->handler_depth = 0;
+    fiber->busy_wait_pc = 0;
     fiber->in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;

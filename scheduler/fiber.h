@@ -96,6 +96,7 @@ struct Fiber {
     bool noted_sigpipe = false;         // landed in the runtime, directed at this fiber
     const void* raised_info = nullptr;  // siginfo_t re-raised at our own kernel thread for it
     uintptr_t handler_frame = 0;        // of the innermost: tells whether siglongjmp left it
+    unsigned long busy_wait_pc = 0;     // where it was seen to busy-wait last
     int64_t since_ns = 0;               // when the present state began (dump)
     FiberTimer timer;
     FiberEntry entry = nullptr;

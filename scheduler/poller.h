@@ -125,11 +125,8 @@ void io_wake_next(Descriptor* descriptor, uint8_t direction);
 
 bool pollers_start(int count);
 void pollers_reset_after_fork();
-bool is_runtime_descriptor(int fd);
-// The program takes this number (dup2): the runtime goes elsewhere.  False: no number is left.
-bool evade_runtime_descriptor(int fd);
-int next_runtime_descriptor(int first);  // the lowest one from `first` on; -1: none
-int descriptor_table_end();              // no number from here on has a state
+void poller_descriptor_moved(int from, int to);  // one of its own has another number now
+int descriptor_table_end();                      // no number from here on has a state
 
 // Looks at `processor`'s instance without waiting (unless another thread is inside) and returns the
 // fibers that became runnable, linked by queue_next.

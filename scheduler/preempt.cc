@@ -43,8 +43,13 @@ int64_t slice_ns(Processor* processor) {
     return share > whole * 2 / 5 ? share : whole * 2 / 5;
 }
 
+void ask_to_give_way(Fiber* fiber) {
+    COUNT(preemptions_asked);
+    fiber->attention.fetch_or(kAttendPreempt, std::memory_order_relaxed);
+}
+
 // On the worker, in its handler, in the runtime.
-void note_timer_fire(Fiber* fiber) {
+void note_timer_fire(Fiber* fiber, const void* context) {
     Worker* worker = fiber->worker;
     Processor* processor = worker->processor;
     if (processor == nullptr || fiber->in_call) return;
@@ -57,9 +62,18 @@ void note_timer_fire(Fiber* fiber) {
     }
     if (!somebody_waits(fiber)) return;
     // On average the fiber ran half a period before the first fire that saw it.
-    if (cpu - worker->slice_start_ns + timer_period_ns() / 2 < slice_ns(processor)) return;
-    COUNT(preemptions_asked);
-    fiber->attention.fetch_or(kAttendPreempt, std::memory_order_relaxed);
+    if (cpu - worker->slice_start_ns + timer_period_ns() / 2 < slice_ns(processor)) {
+        busy_wait_suspect(worker, context);
+        return;
+    }
+    ask_to_give_way(fiber);
+}
+
+void note_fire(Fiber* fiber, const siginfo_t* info, const void* context) {
+    if (info->si_value.sival_int != kBusyTimerMark)
+        note_timer_fire(fiber, context);
+    else if (!fiber->in_call && busy_wait_look(fiber, context))
+        ask_to_give_way(fiber);
 }
 
 // A handler that siglongjmp left: the interrupted code stands above its frame again.
@@ -135,7 +149,8 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     if (info->si_code == SI_TIMER) {
         fiber->depth = 1;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0) note_timer_fire(fiber);
+        if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0)
+            note_fire(fiber, info, context);
     }
     do {
         fiber->depth = 1;
@@ -166,6 +181,7 @@ void preempt_install() {
 void preempt_worker_started(Worker* worker) {
     worker->cpu_timer = -1;
     worker->alternate_stack = 0;
+    busy_wait_worker_started(worker);
     const Preempt mode = options().preempt;
     if (mode == Preempt::kOff || mode == Preempt::kTgkill) return;
     sigevent event{};
@@ -191,6 +207,7 @@ void preempt_worker_started(Worker* worker) {
 }
 
 void preempt_worker_ending(Worker* worker) {
+    busy_wait_worker_ending(worker);
     if (worker->cpu_timer >= 0) host::raw_syscall(SYS_timer_delete, worker->cpu_timer);
     worker->cpu_timer = -1;
 }

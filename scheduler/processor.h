@@ -9,6 +9,7 @@
 
 #include "scheduler/fiber.h"
 #include "scheduler/host/kernel_thread.h"
+#include "scheduler/host/signal.h"
 #include "scheduler/lock.h"
 #include "scheduler/poller.h"
 #include "scheduler/run_queue.h"
@@ -57,6 +58,13 @@ enum class AfterSwitch : uint8_t {
     kFinish,       // user code is over
 };
 
+// What an interrupted fiber's registers held (busy_wait.cc).
+struct BusySample {
+    bool is_taken = false;
+    uint32_t tick = 0;  // schedule_tick: of which turn
+    host::RegisterSample registers;
+};
+
 struct Worker {
     Fiber scheduler_fiber;  // first member: its context runs schedule_loop()
     int id = 0;
@@ -88,6 +96,8 @@ struct Worker {
     int cpu_timer = -1;
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
     int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
+    int busy_timer = -1;
+    BusySample busy_sample;
     host::KernelThreadMemory memory;
 };
 

@@ -96,6 +96,16 @@ void preempt_install();
 void preempt_worker_started(Worker* worker);  // on that worker
 void preempt_worker_ending(Worker* worker);
 
+// busy_wait.cc.  In the preemption handler or the runtime, on that worker.
+constexpr int kBusyTimerMark = 1;  // sigval of its timer
+// A CPU timer saw the fiber use up half its slice; looks again soon.
+void busy_wait_suspect(Worker* worker, const void* context);
+// At its timer: whether the fiber busy-waits while others are queued and is to give way.
+bool busy_wait_look(Fiber* fiber, const void* context);
+void busy_wait_dispatched(Worker* worker);  // a known busy-waiter is about to run
+void busy_wait_worker_started(Worker* worker);
+void busy_wait_worker_ending(Worker* worker);
+
 inline Worker* worker_of_thread() { return t_current->worker; }
 
 }  // namespace pfiber

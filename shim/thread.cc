@@ -19,6 +19,7 @@
 #include "scheduler/runtime.h"
 #include "scheduler/wait_queue.h"
 #include "shim/cancel.h"
+#include "shim/exit_words.h"
 #include "shim/mutex.h"
 #include "shim/signal.h"
 #include "shim/thread_attr.h"
@@ -86,6 +87,7 @@ void run_key_destructors(Fiber* fiber) {
     if (call_tls_destructors != nullptr) call_tls_destructors();
     run_key_destructors(fiber);
     robust_mutexes_release(fiber);
+    exit_words_serve(fiber);
     signals_thread_ending(fiber);
     if (threads_left.fetch_sub(1) == 1) exit(0);
     RuntimeSection::enter(fiber);

@@ -1,6 +1,8 @@
 // See signal.h.
 #include "scheduler/host/signal.h"
 
+#include <string.h>
+
 extern "C" {
 void pfiber_restore_rt();
 extern const char __start_pfiber_signal_text[] __attribute__((visibility("hidden")));
@@ -42,6 +44,33 @@ void interrupt_blocking_syscall(void* context) {
         return;
     static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
         static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_blocking_interrupted));
+}
+
+static_assert(REG_RIP == REG_RSP + 1 && sizeof(RegisterSample::general) / 8 == REG_RIP + 1);
+
+bool sample_registers(RegisterSample* sample, const void* context) {
+    const auto& machine = static_cast<const ucontext_t*>(context)->uc_mcontext;
+    if (machine.fpregs == nullptr) return false;
+    memcpy(sample->general, machine.gregs, sizeof sample->general);
+    memcpy(sample->vectors, machine.fpregs->_xmm, sizeof sample->vectors);
+    return true;
+}
+
+bool within_small_loop(unsigned long pc, unsigned long other) {
+    constexpr unsigned long kLoopBytes = 128;
+    return pc - other + kLoopBytes <= 2 * kLoopBytes;
+}
+
+bool stands_still(const RegisterSample& before, const RegisterSample& now) {
+    constexpr int kLoopRegisters = 3;  // a counter, the value read, a scratch
+    if (!within_small_loop(static_cast<unsigned long>(now.general[REG_RIP]),
+                           static_cast<unsigned long>(before.general[REG_RIP])) ||
+        now.general[REG_RSP] != before.general[REG_RSP])
+        return false;
+    int changed = 0;
+    for (int i = 0; i < REG_RSP; i++) changed += now.general[i] != before.general[i];
+    return changed <= kLoopRegisters &&
+           memcmp(before.vectors, now.vectors, sizeof now.vectors) == 0;
 }
 
 }  // namespace pfiber::host

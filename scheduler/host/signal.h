@@ -51,6 +51,18 @@ inline uint64_t saved_mask(const void* context) {
     return *reinterpret_cast<const uint64_t*>(&static_cast<const ucontext_t*>(context)->uc_sigmask);
 }
 
+// The registers of interrupted code, to tell from two looks whether it does anything but wait.
+struct RegisterSample {
+    long long general[17];  // in the order of gregset_t, up to the program counter
+    uint32_t vectors[64];   // xmm0 to xmm15
+};
+// False: the frame has no vector registers.
+bool sample_registers(RegisterSample* sample, const void* context);
+// Both within one loop of a few instructions.
+bool within_small_loop(unsigned long pc, unsigned long other);
+// In one small loop and frame, and next to no register differs: it counts, reads and compares.
+bool stands_still(const RegisterSample& before, const RegisterSample& now);
+
 void install_alternate_stack(uintptr_t low, size_t size, int flags);
 
 // A blocking system call that a kick ends: returns -EINTR without (or instead of) calling when

@@ -28,6 +28,10 @@ inline bool in_signal_text(unsigned long) { return false; }
 unsigned long program_counter(const void* context);
 unsigned long stack_pointer(const void* context);
 void set_saved_mask(void* context, uint64_t mask);
+struct RegisterSample {};  // a fiber of the simulator has no registers to look at
+inline bool sample_registers(RegisterSample*, const void*) { return false; }
+inline bool within_small_loop(unsigned long, unsigned long) { return false; }
+inline bool stands_still(const RegisterSample&, const RegisterSample&) { return false; }
 inline void install_alternate_stack(uintptr_t, size_t, int) {}
 void interrupt_blocking_syscall(void* context);
 

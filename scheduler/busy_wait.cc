@@ -1,0 +1,102 @@
+// Busy-waiters: fibers that spin on memory until another thread has done something.
+//
+// With more spinning fibers than processors the one that is waited for may be queued behind the
+// slices of those that wait for it: each step of a fork-join program (redis' io-threads, an OpenMP
+// barrier) then lasts slices instead of microseconds.  A fiber that spends its slice in a loop of a
+// few instructions which changes next to none of its registers is taken for one, and gives way
+// every kBusySliceNs while others are queued.  A computation mistaken for one loses only the
+// switches: about one per cent.
+//
+// The kernel looks at CPU timers once a tick, so the short slice is a one-shot timer on the
+// monotonic clock.  It runs only over a fiber that was just seen to use its slice up, hence not in
+// a system call; like every signal with SA_RESTART it can end a raw sleep begun within the slice.
+#include <errno.h>
+#include <time.h>
+
+#include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
+#include "scheduler/host/signal.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+namespace {
+
+constexpr int64_t kSecondLookNs = 50000;
+constexpr int64_t kBusySliceNs = 200000;
+
+constexpr int kNoTimer = -1;
+constexpr int kRefused = -2;
+
+void arm(Worker* worker, int64_t after_ns) {
+    if (worker->busy_timer == kNoTimer) {
+        sigevent event{};
+        event.sigev_notify = SIGEV_THREAD_ID;
+        event.sigev_signo = static_cast<int>(options().signal);
+        event.sigev_value.sival_int = kBusyTimerMark;
+        event._sigev_un._tid = host::raw_gettid();
+        int timer = kRefused;
+        if (host::raw_syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) != 0)
+            timer = kRefused;
+        worker->busy_timer = timer;
+    }
+    if (worker->busy_timer == kRefused) return;
+    itimerspec once{};
+    once.it_value.tv_nsec = after_ns;
+    host::raw_syscall(SYS_timer_settime, worker->busy_timer, 0, &once, nullptr);
+}
+
+bool others_are_queued(const Processor* processor) {
+    return !processor->queue.is_empty() || !g_scheduler.global.is_empty();
+}
+
+void take(BusySample* sample, uint32_t tick, const void* context) {
+    sample->tick = tick;
+    sample->is_taken = host::sample_registers(&sample->registers, context);
+}
+
+}  // namespace
+
+void busy_wait_suspect(Worker* worker, const void* context) {
+    const Processor* processor = worker->processor;
+    if (!others_are_queued(processor)) return;
+    take(&worker->busy_sample, processor->schedule_tick.load(std::memory_order_relaxed), context);
+    if (worker->busy_sample.is_taken) arm(worker, kSecondLookNs);
+}
+
+bool busy_wait_look(Fiber* fiber, const void* context) {
+    Worker* worker = fiber->worker;
+    const Processor* processor = worker->processor;
+    if (processor == nullptr || !others_are_queued(processor)) return false;
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    if (fiber->busy_wait_pc != 0) {
+        if (host::within_small_loop(host::program_counter(context), fiber->busy_wait_pc))
+            return true;
+        fiber->busy_wait_pc = 0;
+    }
+    const BusySample before = worker->busy_sample;
+    take(&worker->busy_sample, tick, context);
+    if (!before.is_taken || !worker->busy_sample.is_taken || before.tick != tick ||
+        !host::stands_still(before.registers, worker->busy_sample.registers))
+        return false;
+    COUNT(busy_waiters);
+    fiber->busy_wait_pc = host::program_counter(context);
+    return true;
+}
+
+void busy_wait_dispatched(Worker* worker) {
+    if (worker->processor != nullptr && others_are_queued(worker->processor))
+        arm(worker, kBusySliceNs);
+}
+
+void busy_wait_worker_started(Worker* worker) {
+    worker->busy_timer = kNoTimer;
+    worker->busy_sample.is_taken = false;
+}
+
+void busy_wait_worker_ending(Worker* worker) {
+    if (worker->busy_timer >= 0) host::raw_syscall(SYS_timer_delete, worker->busy_timer);
+    worker->busy_timer = kNoTimer;
+}
+
+}  // namespace pfiber

@@ -1,0 +1,114 @@
+// See runtime_descriptors.h.
+#include "scheduler/runtime_descriptors.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include "scheduler/host/syscall.h"
+#include "scheduler/lock.h"
+#include "scheduler/poller.h"
+#include "scheduler/scheduler.h"
+
+namespace pfiber {
+
+namespace {
+
+constexpr int kMaxRuntimeDescriptors = 2 * kMaxProcessors + 4;
+int runtime_descriptors[kMaxRuntimeDescriptors];
+std::atomic<int> runtime_descriptor_count{0};
+std::atomic<int> lowest_runtime_descriptor{INT32_MAX};
+
+Lock limit_lock;  // two that raise the limit at once would leave it raised
+
+}  // namespace
+
+// A duplicate out of the program's way: above its limit where that may be raised for a moment, so
+// that no number which the program can have is taken, else as high as possible.
+int duplicate_high(int fd) {
+    LockGuard guard(limit_lock);
+    rlimit limit{};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+    constexpr rlim_t kHighest = 1 << 16;  // the kernel's table grows with the highest number
+    constexpr rlim_t kRoom = 4096;
+    long made = -1;
+    if (limit.rlim_cur <= kHighest) {
+        rlimit raised{limit.rlim_cur + kRoom, limit.rlim_max};
+        if (raised.rlim_max < raised.rlim_cur) raised.rlim_max = raised.rlim_cur;
+        if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) == 0) {
+            made = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, limit.rlim_cur);
+            host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
+        }
+    }
+    const rlim_t top = limit.rlim_cur < kHighest ? limit.rlim_cur : kHighest;
+    for (rlim_t below = 64; below <= top && made < 0; below *= 2)
+        made = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, top - below);
+    return made < 0 ? -1 : static_cast<int>(made);
+}
+
+namespace {
+
+// The number that the program's next open would get stays free.
+int move_up(long fd) {
+    if (host::is_error(fd)) return -1;
+    const int moved = duplicate_high(static_cast<int>(fd));
+    if (moved < 0) return static_cast<int>(fd);
+    host::raw_close(static_cast<int>(fd));
+    return moved;
+}
+
+}  // namespace
+
+int runtime_descriptor_adopt(long created) {
+    const int fd = move_up(created);
+    if (fd < 0) return fd;
+    const int at = runtime_descriptor_count.load();
+    runtime_descriptors[at] = fd;
+    runtime_descriptor_count.store(at + 1);
+    if (fd < lowest_runtime_descriptor.load()) lowest_runtime_descriptor.store(fd);
+    return fd;
+}
+
+void runtime_descriptors_close() {
+    const int count = runtime_descriptor_count.load();
+    for (int i = 0; i < count; i++) host::raw_close(runtime_descriptors[i]);
+    runtime_descriptor_count.store(0);
+    lowest_runtime_descriptor.store(INT32_MAX);
+    limit_lock.reset();
+}
+
+bool is_runtime_descriptor(int fd) {
+    if (fd < lowest_runtime_descriptor.load(std::memory_order_relaxed)) return false;
+    const int count = runtime_descriptor_count.load(std::memory_order_relaxed);
+    for (int i = 0; i < count; i++)
+        if (runtime_descriptors[i] == fd) return true;
+    return false;
+}
+
+// Waiters inside the old number's instance stay with its file; a caller that has just read the old
+// number meets the program's file there and is told that it is no epoll instance.
+bool evade_runtime_descriptor(int fd) {
+    static Lock moving;
+    LockGuard guard(moving);
+    const int count = runtime_descriptor_count.load();
+    for (int i = 0; i < count; i++) {
+        if (runtime_descriptors[i] != fd) continue;
+        const int moved = duplicate_high(fd);
+        if (moved < 0) return false;
+        poller_descriptor_moved(fd, moved);
+        if (moved < lowest_runtime_descriptor.load()) lowest_runtime_descriptor.store(moved);
+        runtime_descriptors[i] = moved;
+        return true;
+    }
+    return true;
+}
+
+int next_runtime_descriptor(int first) {
+    int lowest = -1;
+    const int count = runtime_descriptor_count.load(std::memory_order_relaxed);
+    for (int i = 0; i < count; i++)
+        if (runtime_descriptors[i] >= first && (lowest < 0 || runtime_descriptors[i] < lowest))
+            lowest = runtime_descriptors[i];
+    return lowest;
+}
+
+}  // namespace pfiber

@@ -1,0 +1,23 @@
+// The descriptors that the runtime itself has open: out of the program's reach and sight.
+//
+// Each stands at a number that the program cannot have (above its limit) or as high as possible, is
+// closed in the child of a fork, is skipped by close loops and moves when the program takes its
+// number with dup2.
+#pragma once
+
+namespace pfiber {
+
+// A duplicate of `fd` out of the program's way, close-on-exec; -1: no number is left.  Any thread.
+int duplicate_high(int fd);
+
+// Takes a descriptor that was just created (or -errno) for the runtime and returns the number that
+// it has from now on, -1 for an error.  One caller at a time: the start.
+int runtime_descriptor_adopt(long created);
+void runtime_descriptors_close();  // child of a fork, before its second thread
+
+bool is_runtime_descriptor(int fd);
+// The program takes this number (dup2): the runtime goes elsewhere.  False: no number is left.
+bool evade_runtime_descriptor(int fd);
+int next_runtime_descriptor(int first);  // the lowest one from `first` on; -1: none
+
+}  // namespace pfiber
