@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <sys/ptrace.h>
 
 #include "interpose/hooks.h"
 #include "interpose/raw_calls.h"
@@ -38,7 +39,10 @@ template <class Call>
 long forked(Fiber* fiber, Call&& call) {
     const uint64_t all = ~uint64_t{0};
     uint64_t mask = 0;
-    if (fiber != nullptr) RuntimeSection::enter(fiber);
+    if (fiber != nullptr) {
+        RuntimeSection::enter(fiber);
+        keep_worker(fiber);
+    }
     host::raw_sigprocmask(SIG_SETMASK, &all, &mask);
     const long pid = call();
     if (pid == 0) {
@@ -64,6 +68,7 @@ class ForeignMode {
     ForeignMode() : fiber_(current_fiber()) {
         if (fiber_ == nullptr) return;
         enter_blocking_call(fiber_);
+        keep_worker(fiber_);
         mask_ = install_exact_mask(thread_of(fiber_)->mask);
         t_current = nullptr;
     }
@@ -151,6 +156,10 @@ int clone_beside(Fiber* fiber, ChildStart child, void* stack, int flags, pid_t* 
         flags |= CLONE_CHILD_CLEARTID;
         child_tid = &lent->is_running;
     }
+    {
+        RuntimeSection section(fiber);
+        keep_worker(fiber);
+    }
     const uint64_t mask = install_exact_mask(thread_of(fiber)->mask);
     const int pid = real(clone)(start_child_beside, stack, flags | CLONE_SETTLS, lent, parent_tid,
                                 reinterpret_cast<void*>(block->tp), child_tid);
@@ -200,6 +209,19 @@ pid_t pf__Fork() {
     if (pid >= 0) return static_cast<pid_t>(pid);
     errno = static_cast<int>(-pid);
     return -1;
+}
+
+// The relation is one between kernel threads.
+long pf_ptrace(__ptrace_request request, ...) {
+    va_list list;
+    va_start(list, request);
+    const auto pid = va_arg(list, pid_t);
+    void* address = va_arg(list, void*);
+    void* data = va_arg(list, void*);
+    va_end(list);
+    Fiber* fiber = current_fiber();
+    if (fiber != nullptr && fiber->locked_worker == nullptr) lock_to_worker(fiber);
+    return real(ptrace)(request, pid, address, data);
 }
 
 // No atfork handlers run, as natively.
@@ -263,6 +285,13 @@ int pf_execve(const char* path, char* const argv[], char* const envp[]) {
 }
 
 }  // extern "C"
+
+extern "C" __attribute__((visibility("hidden"))) void pfiber_before_vfork() {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return;
+    RuntimeSection section(fiber);
+    keep_worker(fiber);
+}
 
 extern "C" __attribute__((visibility("hidden"))) int pfiber_set_errno(int error) {
     errno = error;

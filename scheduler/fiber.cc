@@ -295,6 +295,8 @@ void unlock_from_worker(Fiber* fiber) {
     fiber->locked_worker = nullptr;
 }
 
+void keep_worker(Fiber* fiber) { fiber->worker->has_children = true; }
+
 int worker_tid(const Fiber* fiber) { return fiber->worker->tid.load(std::memory_order_relaxed); }
 
 }  // namespace pfiber

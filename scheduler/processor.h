@@ -78,6 +78,7 @@ struct Worker {
     bool is_spinning = false;
     bool is_leader = false;   // the process's first kernel thread: never ends
     bool must_end = false;    // its locked fiber finished: per-thread kernel state must not leak
+    bool has_children = false;  // forked: its end would be their parent's (PR_SET_PDEATHSIG)
     Fiber* handed = nullptr;  // found on the fast path but to be run by the loop
     Fiber* locked_fiber = nullptr;
     uint32_t random = 1;
