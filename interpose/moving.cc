@@ -51,7 +51,8 @@ long sendfile_on(Fiber* fiber, int out, int in, off64_t* offset, size_t count) {
             const size_t room = room_of(waiting.fd);
             if (part > room) part = room;
         }
-        const long answer = maybe_call(fiber, Restart::kYes, SYS_sendfile, waiting.fd, in, offset, part);
+        const long answer =
+            maybe_call(fiber, Restart::kYes, SYS_sendfile, waiting.fd, in, offset, part);
         if (answer <= 0) return done > 0 ? static_cast<long>(done) : answer;
         done += static_cast<size_t>(answer);
         if (done >= count || !is_socket) return static_cast<long>(done);

@@ -305,13 +305,11 @@ template <int kSmall>
     long answer = look();
     is_first = false;
     if (answer == 0 && deadline_ns != 0)
-        answer = watch_loop(
-            fiber, watch, mark, deadline_ns, look,
-            [&] {
-                timespec left;
-                return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
-                                     time_left(deadline_ns, &left), nullptr, 8);
-            });
+        answer = watch_loop(fiber, watch, mark, deadline_ns, look, [&] {
+            timespec left;
+            return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
+                                 time_left(deadline_ns, &left), nullptr, 8);
+        });
     if (answer < 0) return answer;
     return store_answer(sets, words, count, asked.items());
 }

@@ -233,13 +233,15 @@ int pf_clone(int (*body)(void*), void* stack, int flags, void* argument, ...) {
     auto* child_tid = va_arg(list, pid_t*);
     va_end(list);
     Fiber* fiber = current_fiber();
-    // With thread-local storage of its own, or none to speak of, the child is the program's business.
+    // With thread-local storage of its own, or none to speak of, the child is the program's
+    // business.
     if (fiber == nullptr || body == nullptr || stack == nullptr || (flags & CLONE_SETTLS) != 0)
         return real(clone)(body, stack, flags, argument, parent_tid, tls, child_tid);
     if ((flags & CLONE_VM) == 0) {
         ChildStart start{body, argument};
         const long pid = forked(fiber, [&]() -> long {
-            return real(clone)(start_copied_child, stack, flags, &start, parent_tid, tls, child_tid);
+            return real(clone)(start_copied_child, stack, flags, &start, parent_tid, tls,
+                               child_tid);
         });
         return static_cast<int>(pid);
     }

@@ -27,7 +27,8 @@ long try_receive(const Waiting& waiting, int flags, Receive&& receive) {
     return answer;
 }
 
-// MSG_WAITALL waits on byte streams only; a look at what a UNIX socket has waits for the first byte.
+// MSG_WAITALL waits on byte streams only; a look at what a UNIX socket has waits for the first
+// byte.
 bool waits_for_all(Descriptor* descriptor, int fd, int flags) {
     return (flags & MSG_WAITALL) != 0 && socket_type_of(descriptor, fd) == SOCK_STREAM &&
            ((flags & MSG_PEEK) == 0 || socket_family_of(descriptor, fd) != AF_UNIX);

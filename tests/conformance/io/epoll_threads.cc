@@ -165,7 +165,8 @@ static void* look(void*) {
     return nullptr;
 }
 
-// Nobody sees a flag that the program did not set: another thread, a fork or exec child, a receiver.
+// Nobody sees a flag that the program did not set: another thread, a fork or exec child, a
+// receiver.
 static void flags() {
     stop = false, strays = 0;
     int listener = tcp_listen(5);
@@ -181,8 +182,8 @@ static void flags() {
         pid_t child = i % 25 ? -1 : fork();
         if (child == 0) {
             char script[128];
-            snprintf(script, sizeof script, "ls /proc/self/fd | wc -l; grep flags /proc/self/fdinfo/%d",
-                     peer);
+            snprintf(script, sizeof script,
+                     "ls /proc/self/fd | wc -l; grep flags /proc/self/fdinfo/%d", peer);
             if (i == 0) execl("/bin/sh", "sh", "-c", script, nullptr);
             _exit(fcntl(peer, F_GETFL) & O_NONBLOCK ? 1 : 0);
         }
@@ -197,8 +198,8 @@ static void flags() {
     int on = 1;
     CHECK(ioctl(listener, FIONBIO, &on) == 0);
     int copy = dup(listener);
-    printf("strays %d, FIONBIO %d, copy %d", strays.load(), !!(fcntl(listener, F_GETFL) & O_NONBLOCK),
-           !!(fcntl(copy, F_GETFL) & O_NONBLOCK));
+    printf("strays %d, FIONBIO %d, copy %d", strays.load(),
+           !!(fcntl(listener, F_GETFL) & O_NONBLOCK), !!(fcntl(copy, F_GETFL) & O_NONBLOCK));
     printf(", accept %d", accept(copy, nullptr, nullptr));
     printf(" %s\n", strerrorname_np(errno));
     close(looked_at[0]);

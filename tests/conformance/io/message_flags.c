@@ -1,5 +1,5 @@
-// Flags of sending and receiving, for each kind of socket: MSG_PEEK, TRUNC, WAITALL, OOB, MORE, EOR,
-// ERRQUEUE, zero-copy with its completions, ancillary data, raw, packet and netlink sockets.
+// Flags of sending and receiving, for each kind of socket: MSG_PEEK, TRUNC, WAITALL, OOB, MORE,
+// EOR, ERRQUEUE, zero-copy with its completions, ancillary data, raw, packet and netlink sockets.
 // limit: 60
 // expect: fibers>=6 native_fallbacks=0
 #include "../../support/twin.h"
@@ -56,8 +56,8 @@ static void all_kinds(void) {
     static const struct {
         const char* name;
         long (*body)(int);
-    } calls[] = {{"recv", do_recv},     {"waitall", do_recv_all}, {"peek waitall", do_peek_all},
-                 {"trunc", do_trunc},   {"recvmsg", do_msg},      {"recvmmsg", do_one_of_many}};
+    } calls[] = {{"recv", do_recv},   {"waitall", do_recv_all}, {"peek waitall", do_peek_all},
+                 {"trunc", do_trunc}, {"recvmsg", do_msg},      {"recvmmsg", do_one_of_many}};
     for (int k = 0; k < COUNT(kinds); k++)
         for (int i = 0; i < COUNT(calls); i++) {
             int fds[2];
@@ -256,7 +256,8 @@ static void others(void) {
     struct {
         struct nlmsghdr h;
         struct ifinfomsg i;
-    } ask = {{sizeof ask, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0}, {.ifi_family = AF_UNSPEC}};
+    } ask = {{sizeof ask, RTM_GETLINK, NLM_F_REQUEST | NLM_F_DUMP, 1, 0},
+             {.ifi_family = AF_UNSPEC}};
     CHECK(send(fd, &ask, sizeof ask, 0) == sizeof ask);
     end_call(&c, "netlink dump");
     close(fd);
@@ -265,7 +266,7 @@ static void others(void) {
         begin_call(&c, do_icmp, fd);
         struct icmphdr echo = {.type = ICMP_ECHO, .un.echo = {htons(4711), 1}};
         unsigned sum = ICMP_ECHO + htons(4711) + 1;
-        echo.checksum = (uint16_t)~(sum + (sum >> 16));
+        echo.checksum = (uint16_t) ~(sum + (sum >> 16));
         struct sockaddr_in a = loopback(0);
         CHECK(sendto(fd, &echo, sizeof echo, 0, (struct sockaddr*)&a, sizeof a) == sizeof echo);
         end_call(&c, "echo reply");

@@ -1,7 +1,6 @@
-// What sockets answer in the states between: connecting twice, refused, dissolved by AF_UNSPEC, shut
-// down by another thread, errors that wait for getsockopt, lingering, low-water marks, timeouts.
-// limit: 60
-// expect: fibers>=10 native_fallbacks=0
+// What sockets answer in the states between: connecting twice, refused, dissolved by AF_UNSPEC,
+// shut down by another thread, errors that wait for getsockopt, lingering, low-water marks,
+// timeouts. limit: 60 expect: fibers>=10 native_fallbacks=0
 #include "../../support/twin.h"
 #include "../../support/cases.h"
 #include <sys/ioctl.h>
@@ -126,9 +125,12 @@ static void shutdowns(void) {
         long (*body)(int);
         int side, how;
     } table[] = {
-        {"recv, own SHUT_RD", do_recv, 0, SHUT_RD},    {"recv, peer's SHUT_WR", do_recv, 1, SHUT_WR},
-        {"recv, own SHUT_RDWR", do_recv, 0, SHUT_RDWR}, {"send, own SHUT_WR", do_send, 0, SHUT_WR},
-        {"send, own SHUT_RDWR", do_send, 0, SHUT_RDWR}, {"poll, own SHUT_RD", do_poll_all, 0, SHUT_RD},
+        {"recv, own SHUT_RD", do_recv, 0, SHUT_RD},
+        {"recv, peer's SHUT_WR", do_recv, 1, SHUT_WR},
+        {"recv, own SHUT_RDWR", do_recv, 0, SHUT_RDWR},
+        {"send, own SHUT_WR", do_send, 0, SHUT_WR},
+        {"send, own SHUT_RDWR", do_send, 0, SHUT_RDWR},
+        {"poll, own SHUT_RD", do_poll_all, 0, SHUT_RD},
         {"poll, peer's SHUT_WR", do_poll_all, 1, SHUT_WR},
         {"poll, peer's SHUT_RDWR", do_poll_all, 1, SHUT_RDWR},
     };
@@ -287,14 +289,16 @@ static void options(void) {
     put(client, "x", 1);
     accepted = accept4(l, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     CHECK(accepted >= 0);
-    printf("accept4: %d %d\n", (fcntl(accepted, F_GETFL) & O_NONBLOCK) != 0, fcntl(accepted, F_GETFD));
+    printf("accept4: %d %d\n", (fcntl(accepted, F_GETFL) & O_NONBLOCK) != 0,
+           fcntl(accepted, F_GETFD));
     say("accept4 bad flags", accept4(l, NULL, NULL, 0x7));
     close(accepted);
     close(client);
     client = tcp_connect(port_of(l));
     put(client, "x", 1);
     accepted = accept(l, NULL, NULL);
-    printf("accept: %d %d\n", (fcntl(accepted, F_GETFL) & O_NONBLOCK) != 0, fcntl(accepted, F_GETFD));
+    printf("accept: %d %d\n", (fcntl(accepted, F_GETFL) & O_NONBLOCK) != 0,
+           fcntl(accepted, F_GETFD));
     close(accepted);
     close(client);
     CHECK(set_ms(l, SO_RCVTIMEO, 40) == 0);

@@ -39,8 +39,8 @@ static void modes(void) {
     CHECK(openpty(&master, &slave, NULL, NULL, NULL) == 0);
     static const struct {
         int least, tenths, sent, then;
-    } table[] = {{1, 0, 3, 0}, {4, 0, 2, 3}, {0, 0, 0, 0}, {0, 2, 0, 0}, {0, 20, 2, 0},
-                 {4, 2, 2, 0}, {4, 20, 2, 2}, {12, 0, 4, 6}};
+    } table[] = {{1, 0, 3, 0},  {4, 0, 2, 3}, {0, 0, 0, 0},  {0, 2, 0, 0},
+                 {0, 20, 2, 0}, {4, 2, 2, 0}, {4, 20, 2, 2}, {12, 0, 4, 6}};
     for (int i = 0; i < COUNT(table); i++) {
         raw_mode(slave, table[i].least, table[i].tenths);
         char name[64];

@@ -1,6 +1,6 @@
-// A process works whatever ids the kernel gives its threads: in a namespace of process ids, children
-// whose first thread gets each id from 1,201 to 2,200 in turn.  (Once, the id that is the distance of two
-// fields of libc's thread block was taken for one of them, and the child crashed.)
+// A process works whatever ids the kernel gives its threads: in a namespace of process ids,
+// children whose first thread gets each id from 1,201 to 2,200 in turn.  (Once, the id that is the
+// distance of two fields of libc's thread block was taken for one of them, and the child crashed.)
 // limit: 60
 // expect: no-stats
 #include <fcntl.h>

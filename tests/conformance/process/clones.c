@@ -1,8 +1,7 @@
 // Processes made by clone(2) and by fork's number through syscall(2), from a thread and from main:
-// copies of the process go on with threads and blocking I/O; a child in the same memory blocks, uses
-// libc and ends beside the threads; a thread ends by number.
-// limit: 30
-// expect: fibers>=4 native_fallbacks=0
+// copies of the process go on with threads and blocking I/O; a child in the same memory blocks,
+// uses libc and ends beside the threads; a thread ends by number. limit: 30 expect: fibers>=4
+// native_fallbacks=0
 #include "../../support/twin.h"
 #include <linux/sched.h>
 #include <sched.h>
@@ -40,7 +39,8 @@ static int in_our_memory(void* arg) {
 static void say(const char* name, pid_t child) { printf("%s: %#x\n", name, reap(child)); }
 
 static void* all(void* arg) {
-    char* stack = (char*)mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char* stack =
+        (char*)mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(stack != MAP_FAILED);
     pid_t child = (pid_t)syscall(SYS_fork);
     if (child == 0) _exit(with_threads(NULL));

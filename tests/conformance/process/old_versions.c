@@ -23,9 +23,7 @@ int old_pthread_create(pthread_t*, const pthread_attr_t*, void* (*)(void*), void
 int old_pthread_join(pthread_t, void**);
 int old_sem_wait(sem_t*);
 
-static struct {
-    void* place[6];
-} condition;
+static struct { void* place[6]; } condition;
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int turn, turns;
 static sem_t permits;
