@@ -11,6 +11,7 @@ say       = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 
 OPT_release := -O2
 OPT_debug   := -O0 -DPFIBER_DEBUG
+OPT_mutants := -O2 -DPFIBER_MUTANTS
 OPT_asan    := -O1 -fsanitize=address,undefined -fno-omit-frame-pointer
 WARN     := -Wall -Wextra -Wshadow -Werror
 CXXFLAGS += -std=c++17 -g $(OPT_$(MODE)) $(WARN) -fPIC -fvisibility=hidden -fvisibility-inlines-hidden \
@@ -96,6 +97,13 @@ soak: $(SIM)  ## the same with random seeds: make soak SECONDS=600
 
 -include $(SIM_OBJ:.o=.d) $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
 
+# Each row of the ledger in turn is replaced by libc's own function, or by one that fails; a twin
+# that names it has to notice.  Not part of `make test`: it takes a while.
+MUTANTS := $(BUILD)/mutants/libpfiber.so
+mutate: all  ## do the twins notice a missing hook? make mutate HOOK=name
+	$(Q)$(MAKE) --no-print-directory MODE=mutants BUILD=$(BUILD)/mutants $(MUTANTS)
+	$(Q)tests/mutants/hooks --library $(MUTANTS) $(HOOK)
+
 deps:  ## install what building and testing need (root, Debian)
 	$(Q).ci/deps
 
@@ -129,5 +137,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check unit model sim soak test demo demo-servers bench lint format docs clean help
+.PHONY: all deps deps-check unit model sim soak mutate test demo demo-servers bench lint format docs clean help
 .DELETE_ON_ERROR:

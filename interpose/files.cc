@@ -13,6 +13,7 @@ namespace {
 
 // Opening a FIFO waits for the other end; a device for its carrier.
 long open_on(Fiber* fiber, int directory, const char* path, int flags, mode_t mode) {
+    if (is_hidden(directory)) return -EBADF;
     // O_LARGEFILE is the kernel's business on this machine only in name; libc sets it nowhere.
     const long fd = fiber == nullptr ? host::raw_syscall(SYS_openat, directory, path, flags, mode)
                                      : maybe_call(fiber, Restart::kYes, SYS_openat, directory, path,
@@ -27,6 +28,16 @@ int open_at_point(int directory, const char* path, int flags, mode_t mode) {
     Fiber* fiber = calling_fiber();
     if (fiber != nullptr) shim::cancellation_point(fiber);
     return static_cast<int>(result(open_on(fiber, directory, path, flags, mode)));
+}
+
+// The same forms for a descriptor that the program may not have opened (D2).
+template <class... A>
+long file_call(long number, int fd, A... a) {
+    return is_hidden(fd) ? result(-EBADF) : short_call(number, fd, a...);
+}
+template <class... A>
+long cancellable_file_call(long number, int fd, A... a) {
+    return is_hidden(fd) ? result(-EBADF) : cancellable_call(number, fd, a...);
 }
 
 }  // namespace
@@ -81,16 +92,16 @@ int pf___openat64_2(int directory, const char* path, int flags) {
 
 // ---- what waits for a disk, cancellable
 
-int pf_fsync(int fd) { return static_cast<int>(cancellable_call(SYS_fsync, fd)); }
-int pf_fdatasync(int fd) { return static_cast<int>(cancellable_call(SYS_fdatasync, fd)); }
+int pf_fsync(int fd) { return static_cast<int>(cancellable_file_call(SYS_fsync, fd)); }
+int pf_fdatasync(int fd) { return static_cast<int>(cancellable_file_call(SYS_fdatasync, fd)); }
 int pf_msync(void* address, size_t size, int flags) {
     return static_cast<int>(cancellable_call(SYS_msync, address, size, flags));
 }
 int pf_sync_file_range(int fd, off64_t offset, off64_t size, unsigned flags) {
-    return static_cast<int>(cancellable_call(SYS_sync_file_range, fd, offset, size, flags));
+    return static_cast<int>(cancellable_file_call(SYS_sync_file_range, fd, offset, size, flags));
 }
 int pf_fallocate64(int fd, int mode, off64_t offset, off64_t size) {
-    return static_cast<int>(cancellable_call(SYS_fallocate, fd, mode, offset, size));
+    return static_cast<int>(cancellable_file_call(SYS_fallocate, fd, mode, offset, size));
 }
 ssize_t pf_getrandom(void* data, size_t size, unsigned flags) {
     return cancellable_call(SYS_getrandom, data, size, flags);
@@ -98,16 +109,33 @@ ssize_t pf_getrandom(void* data, size_t size, unsigned flags) {
 
 // ---- the same, no cancellation points
 
-int pf_syncfs(int fd) { return static_cast<int>(short_call(SYS_syncfs, fd)); }
+// Where a file system cannot, libc writes into every block.
+int pf_posix_fallocate64(int fd, off64_t offset, off64_t size) {
+    if (is_hidden(fd)) return EBADF;
+    return in_region([&] { return real(posix_fallocate64)(fd, offset, size); });
+}
+int pf_posix_fadvise64(int fd, off64_t offset, off64_t size, int advice) {
+    if (is_hidden(fd)) return EBADF;
+    const int saved = errno;
+    const long answer = short_call(SYS_fadvise64, fd, offset, size, advice);
+    const int error = answer == 0 ? 0 : errno;
+    errno = saved;
+    return error;
+}
+int pf_getentropy(void* data, size_t size) {
+    return in_region([&] { return real(getentropy)(data, size); });
+}
+
+int pf_syncfs(int fd) { return static_cast<int>(file_call(SYS_syncfs, fd)); }
 void pf_sync() { short_call(SYS_sync); }
 int pf_ftruncate64(int fd, off64_t size) {
-    return static_cast<int>(short_call(SYS_ftruncate, fd, size));
+    return static_cast<int>(file_call(SYS_ftruncate, fd, size));
 }
 int pf_truncate64(const char* path, off64_t size) {
     return static_cast<int>(short_call(SYS_truncate, path, size));
 }
 ssize_t pf_readahead(int fd, off64_t offset, size_t size) {
-    return short_call(SYS_readahead, fd, offset, size);
+    return file_call(SYS_readahead, fd, offset, size);
 }
 int pf_stat(const char* path, struct stat* status) {
     return static_cast<int>(short_call(SYS_newfstatat, AT_FDCWD, path, status, 0));
@@ -117,45 +145,48 @@ int pf_lstat(const char* path, struct stat* status) {
         short_call(SYS_newfstatat, AT_FDCWD, path, status, AT_SYMLINK_NOFOLLOW));
 }
 int pf_fstatat(int directory, const char* path, struct stat* status, int flags) {
-    return static_cast<int>(short_call(SYS_newfstatat, directory, path, status, flags));
+    return static_cast<int>(file_call(SYS_newfstatat, directory, path, status, flags));
 }
 int pf_statx(int directory, const char* path, int flags, unsigned mask, struct statx* status) {
-    return static_cast<int>(short_call(SYS_statx, directory, path, flags, mask, status));
+    return static_cast<int>(file_call(SYS_statx, directory, path, flags, mask, status));
 }
 int pf_statfs(const char* path, struct statfs* status) {
     return static_cast<int>(short_call(SYS_statfs, path, status));
 }
 int pf_fstatfs(int fd, struct statfs* status) {
-    return static_cast<int>(short_call(SYS_fstatfs, fd, status));
+    return static_cast<int>(file_call(SYS_fstatfs, fd, status));
 }
 ssize_t pf_getdents64(int fd, void* data, size_t size) {
-    return short_call(SYS_getdents64, fd, data, size);
+    return file_call(SYS_getdents64, fd, data, size);
 }
 ssize_t pf_readlink(const char* path, char* data, size_t size) {
     return short_call(SYS_readlink, path, data, size);
 }
 ssize_t pf_readlinkat(int directory, const char* path, char* data, size_t size) {
-    return short_call(SYS_readlinkat, directory, path, data, size);
+    return file_call(SYS_readlinkat, directory, path, data, size);
 }
 int pf_access(const char* path, int mode) {
     return static_cast<int>(short_call(SYS_access, path, mode));
+}
+int pf_faccessat(int directory, const char* path, int mode, int flags) {
+    return static_cast<int>(file_call(SYS_faccessat2, directory, path, mode, flags));
 }
 int pf_rename(const char* from, const char* to) {
     return static_cast<int>(short_call(SYS_rename, from, to));
 }
 int pf_renameat(int from_directory, const char* from, int to_directory, const char* to) {
-    return static_cast<int>(short_call(SYS_renameat, from_directory, from, to_directory, to));
+    return static_cast<int>(file_call(SYS_renameat, from_directory, from, to_directory, to));
 }
 int pf_renameat2(int from_directory, const char* from, int to_directory, const char* to,
                  unsigned flags) {
     return static_cast<int>(
-        short_call(SYS_renameat2, from_directory, from, to_directory, to, flags));
+        file_call(SYS_renameat2, from_directory, from, to_directory, to, flags));
 }
 int pf_link(const char* from, const char* to) {
     return static_cast<int>(short_call(SYS_link, from, to));
 }
 int pf_linkat(int from_directory, const char* from, int to_directory, const char* to, int flags) {
-    return static_cast<int>(short_call(SYS_linkat, from_directory, from, to_directory, to, flags));
+    return static_cast<int>(file_call(SYS_linkat, from_directory, from, to_directory, to, flags));
 }
 int pf_symlink(const char* target, const char* path) {
     return static_cast<int>(short_call(SYS_symlink, target, path));
@@ -165,19 +196,24 @@ int pf_symlinkat(const char* target, int directory, const char* path) {
 }
 int pf_unlink(const char* path) { return static_cast<int>(short_call(SYS_unlink, path)); }
 int pf_unlinkat(int directory, const char* path, int flags) {
-    return static_cast<int>(short_call(SYS_unlinkat, directory, path, flags));
+    return static_cast<int>(file_call(SYS_unlinkat, directory, path, flags));
 }
 int pf_mkdir(const char* path, mode_t mode) {
     return static_cast<int>(short_call(SYS_mkdir, path, mode));
 }
 int pf_mkdirat(int directory, const char* path, mode_t mode) {
-    return static_cast<int>(short_call(SYS_mkdirat, directory, path, mode));
+    return static_cast<int>(file_call(SYS_mkdirat, directory, path, mode));
 }
 int pf_rmdir(const char* path) { return static_cast<int>(short_call(SYS_rmdir, path)); }
 int pf_chmod(const char* path, mode_t mode) {
     return static_cast<int>(short_call(SYS_chmod, path, mode));
 }
-int pf_fchmod(int fd, mode_t mode) { return static_cast<int>(short_call(SYS_fchmod, fd, mode)); }
+int pf_fchmod(int fd, mode_t mode) { return static_cast<int>(file_call(SYS_fchmod, fd, mode)); }
+// libc emulates AT_SYMLINK_NOFOLLOW.
+int pf_fchmodat(int directory, const char* path, mode_t mode, int flags) {
+    if (is_hidden(directory)) return static_cast<int>(result(-EBADF));
+    return in_region([&] { return real(fchmodat)(directory, path, mode, flags); });
+}
 int pf_chown(const char* path, uid_t user, gid_t group) {
     return static_cast<int>(short_call(SYS_chown, path, user, group));
 }
@@ -185,15 +221,16 @@ int pf_lchown(const char* path, uid_t user, gid_t group) {
     return static_cast<int>(short_call(SYS_lchown, path, user, group));
 }
 int pf_fchown(int fd, uid_t user, gid_t group) {
-    return static_cast<int>(short_call(SYS_fchown, fd, user, group));
+    return static_cast<int>(file_call(SYS_fchown, fd, user, group));
 }
 int pf_fchownat(int directory, const char* path, uid_t user, gid_t group, int flags) {
-    return static_cast<int>(short_call(SYS_fchownat, directory, path, user, group, flags));
+    return static_cast<int>(file_call(SYS_fchownat, directory, path, user, group, flags));
 }
 
 // ---- what waits for another program
 
 int pf_flock(int fd, int operation) {
+    if (is_hidden(fd)) return static_cast<int>(result(-EBADF));
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr || (operation & LOCK_NB) != 0)
         return static_cast<int>(result(host::raw_syscall(SYS_flock, fd, operation)));
@@ -212,8 +249,7 @@ int pf_lockf64(int fd, int command, off64_t size) {
     switch (command) {
         case F_TEST:
             lock.l_type = F_RDLCK;
-            if (host::raw_syscall(SYS_fcntl, fd, F_GETLK, &lock) < 0)
-                return pf_fcntl64(fd, F_GETLK, &lock);
+            if (pf_fcntl64(fd, F_GETLK, &lock) != 0) return -1;
             if (lock.l_type == F_UNLCK || lock.l_pid == host::raw_getpid()) return 0;
             errno = EACCES;
             return -1;

@@ -40,6 +40,9 @@ void read_options() {
         return;
     }
     if (!options().children) unsetenv("LD_PRELOAD");
+#ifdef PFIBER_MUTANTS
+    mutate_from_environment();
+#endif
 }
 
 // Where libc is not redirected its fork does not pass through our _Fork.  Ours are the first
@@ -62,6 +65,7 @@ __attribute__((constructor)) void at_load() {
 
 __attribute__((destructor)) void at_exit() {
     if (mode == Mode::kFresh || !options().stats || options().off) return;
+    count_calls();
     host::Line line;
     counters_line(line);
     line.add(" pid=%d", host::raw_getpid());

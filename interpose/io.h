@@ -104,6 +104,28 @@ long disk_call(Fiber* fiber, long number, A... a) {
 
 // ---- whole bodies
 
+// MAYBE: libc's own function, whose calls in its inside are plain ones meanwhile; no cancellation
+// point.  `call` is real(…)(…) of a row that is not redirected.
+template <class Call>
+auto in_region(Call&& call) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return call();
+    enter_call(fiber);
+    const auto answer = call();
+    exit_call(fiber);
+    return answer;
+}
+// BLOCKING.
+template <class Call>
+auto in_handed_off_region(Call&& call) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return call();
+    enter_blocking_call(fiber);
+    const auto answer = call();
+    exit_call(fiber);
+    return answer;
+}
+
 template <class... A>
 long short_call(long number, A... a) {  // MAYBE, no cancellation point
     Fiber* fiber = calling_fiber();

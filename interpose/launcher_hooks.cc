@@ -22,7 +22,7 @@ const Row kRows[] = {
 #define HOOK(symbol, class, redirect, note) {#symbol, #class, #redirect, note, false},
 #define PRIVATE_HOOK(symbol, class, redirect, note) {#symbol, #class, #redirect, note, false},
 #define ALIAS(symbol, target, redirect, note) {#symbol, #target, #redirect, note, true},
-#define INNER(symbol, class, note) {#symbol, #class, "R", note, false},
+#define INNER(symbol, class, note) {#symbol, #class, "inside", note, false},
 #include "interpose/hooks.def"
 #undef HOOK
 #undef PRIVATE_HOOK
@@ -57,11 +57,16 @@ const char* class_of(const Row& row) {
 }
 
 bool is_redirected(const Row& row) { return strcmp(row.redirect, "R") == 0; }
+// libc's own function serves it, by way of the rows that it calls.
+bool is_inner(const Row& row) { return strcmp(row.redirect, "inside") == 0; }
 
 void print_row(const Row& row) {
     std::string note = row.is_alias ? std::string("as ") + row.served : "";
     if (row.note[0] != '\0') note += (note.empty() ? "" : "; ") + std::string(row.note);
-    printf("%-32s %-9s %-10s%s%s\n", row.symbol, class_of(row), is_redirected(row) ? "yes" : "no",
+    printf("%-32s %-9s %-10s%s%s\n", row.symbol, class_of(row),
+           is_inner(row)        ? "inside"
+           : is_redirected(row) ? "yes"
+                                : "no",
            note.empty() ? "" : " ", note.c_str());
 }
 
@@ -72,28 +77,29 @@ void print_hooks() {
     for (const Row& row : kRows) print_row(row);
     printf("\n");
     for (const Class& c : kClasses) printf("%-9s %s\n", c.name, c.meaning);
-    printf("redirected: calls from inside libc arrive here too\n");
+    printf(
+        "redirected: yes: calls from inside libc arrive here too; inside: libc's own function, "
+        "whose\n");
+    printf("            calls arrive at the rows marked yes, or which waits for nothing\n");
 }
 
 void print_hooks_markdown() {
     printf(
-        "| class | what happens to the calling thread | symbols | redirected "
-        "|\n|---|---|---|---|\n");
-    int total = 0;
-    int total_redirected = 0;
+        "| class | what happens to the calling thread | hooked | redirected | inside |\n"
+        "|---|---|---|---|---|\n");
+    int total[3] = {};
     for (const Class& c : kClasses) {
-        int count = 0;
-        int redirected = 0;
+        int count[3] = {};
         for (const Row& row : kRows) {
             if (strcmp(class_of(row), c.name) != 0) continue;
-            count++;
-            redirected += is_redirected(row) ? 1 : 0;
+            count[0] += is_inner(row) ? 0 : 1;
+            count[1] += is_redirected(row) ? 1 : 0;
+            count[2] += is_inner(row) ? 1 : 0;
         }
-        printf("| %s | %s | %d | %d |\n", c.name, c.meaning, count, redirected);
-        total += count;
-        total_redirected += redirected;
+        printf("| %s | %s | %d | %d | %d |\n", c.name, c.meaning, count[0], count[1], count[2]);
+        for (int i = 0; i < 3; i++) total[i] += count[i];
     }
-    printf("| all | | %d | %d |\n", total, total_redirected);
+    printf("| all | | %d | %d | %d |\n", total[0], total[1], total[2]);
 }
 
 }  // namespace pfiber

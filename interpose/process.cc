@@ -11,7 +11,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <sys/ptrace.h>
 
 #include "interpose/hooks.h"
 #include "interpose/raw_calls.h"
@@ -211,19 +210,6 @@ pid_t pf__Fork() {
     return -1;
 }
 
-// The relation is one between kernel threads.
-long pf_ptrace(__ptrace_request request, ...) {
-    va_list list;
-    va_start(list, request);
-    const auto pid = va_arg(list, pid_t);
-    void* address = va_arg(list, void*);
-    void* data = va_arg(list, void*);
-    va_end(list);
-    Fiber* fiber = current_fiber();
-    if (fiber != nullptr && fiber->locked_worker == nullptr) lock_to_worker(fiber);
-    return real(ptrace)(request, pid, address, data);
-}
-
 // No atfork handlers run, as natively.
 int pf_clone(int (*body)(void*), void* stack, int flags, void* argument, ...) {
     va_list list;
@@ -273,6 +259,20 @@ int pf_system(const char* command) {
 FILE* pf_popen(const char* command, const char* mode) {
     ForeignMode foreign;
     return real(popen)(command, mode);
+}
+
+FILE* pf__IO_proc_open(FILE* file, const char* command, const char* mode) {
+    using Open = FILE*(FILE*, const char*, const char*);
+    ForeignMode foreign;
+    return reinterpret_cast<Open*>(interpose::real_function(interpose::Row::k__IO_proc_open))(
+        file, command, mode);
+}
+
+// Command substitution spawns a shell inside libc.
+int pf_wordexp(const char* words, wordexp_t* result, int flags) {
+    if (Fiber* fiber = current_fiber()) cancellation_point(fiber);
+    ForeignMode foreign;
+    return real(wordexp)(words, result, flags);
 }
 
 int pf_execve(const char* path, char* const argv[], char* const envp[]) {

@@ -49,4 +49,10 @@ void run_natively() {
     }
 }
 
+#ifdef PFIBER_MUTANTS
+void replace_slot(int row, void* function) { pfiber_slots[row] = function; }
+const char* name_of_row(int row) { return names[row]; }
+int count_of_rows() { return kRows; }
+#endif
+
 }  // namespace pfiber::interpose

@@ -132,6 +132,9 @@ int redirect_libc() {
     size_t wanted = 0;
     for (size_t i = 0; i < kTargets; i++) {
         if (!targets[i].is_redirected) continue;
+#ifdef PFIBER_MUTANTS
+        if (is_mutated(targets[i].name)) continue;
+#endif
         if (!is_redirectable(handle, targets[i].name, &code[i])) {
             host::info("not redirected: %s", targets[i].name);
             continue;

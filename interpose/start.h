@@ -13,6 +13,15 @@ bool ensure_started();
 int redirect_libc();
 bool libc_is_redirected();
 
+#ifdef PFIBER_MUTANTS
+// Test builds only: puts libc's function, or one that fails, in place of a row (mutants.cc).
+void mutate_from_environment();
+bool is_mutated(const char* symbol);
+void replace_slot(int row, void* function);
+const char* name_of_row(int row);
+int count_of_rows();
+#endif
+
 // In a fork child, first of all: the fiber that forked becomes the only thread of a native process.
 void restart_after_fork();
 

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "interpose/hooks.h"
+#include "interpose/io.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/runtime.h"
 #include "scheduler/wait_queue.h"
@@ -55,6 +56,12 @@ bool parks_on(const Fiber* fiber, const void* word) {
 }  // namespace
 
 extern "C" {
+
+// It locks the mutex inside libc, and waits there for its owner.
+int pf_pthread_mutex_setprioceiling(pthread_mutex_t* mutex, int ceiling, int* old) {
+    return interpose::in_region(
+        [&] { return real(pthread_mutex_setprioceiling)(mutex, ceiling, old); });
+}
 
 // libc marks every robust mutex as shared, because the kernel that finds an owner dead wakes across
 // processes.  For us the difference is who serves the wait.

@@ -186,7 +186,34 @@ int pf_mq_close(mqd_t queue) {
 
 int pf_tcdrain(int fd) {
     constexpr unsigned long kTcsbrk = 0x5409;
+    if (is_hidden(fd)) return static_cast<int>(result(-EBADF));
     return static_cast<int>(long_call(Restart::kYes, SYS_ioctl, fd, kTcsbrk, 1));
+}
+
+int pf_tcsetattr(int fd, int actions, const termios* wanted) {
+    if (is_hidden(fd)) return static_cast<int>(result(-EBADF));
+    if (actions == TCSANOW) return in_region([&] { return real(tcsetattr)(fd, actions, wanted); });
+    return in_handed_off_region([&] { return real(tcsetattr)(fd, actions, wanted); });
+}
+
+// ---- requests that libc's own threads work on; libc waits on a futex in its inside
+
+int pf_aio_suspend(const aiocb* const list[], int count, const timespec* timeout) {
+    Fiber* fiber = calling_fiber();
+    if (fiber != nullptr) shim::cancellation_point(fiber);
+    const int answer =
+        in_handed_off_region([&] { return real(aio_suspend)(list, count, timeout); });
+    if (fiber != nullptr && answer != 0 && errno == EINTR) shim::cancellation_point(fiber);
+    return answer;
+}
+
+int pf_lio_listio(int mode, aiocb* const list[], int count, sigevent* event) {
+    if (mode != LIO_WAIT) return real(lio_listio)(mode, list, count, event);
+    return in_handed_off_region([&] { return real(lio_listio)(mode, list, count, event); });
+}
+
+int pf_gai_suspend(const gaicb* const list[], int count, const timespec* timeout) {
+    return in_handed_off_region([&] { return real(gai_suspend)(list, count, timeout); });
 }
 
 }  // extern "C"

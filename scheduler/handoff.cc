@@ -22,6 +22,14 @@ void enter_call(Fiber* fiber) {
     fiber->depth--;  // not leave(): attention is looked at on the way back
 }
 
+void count_calls() {
+    int64_t sum = 0;
+    for (int i = 0; i < g_scheduler.processor_count; i++)
+        sum += g_scheduler.processors[i]->call_tick.load(std::memory_order_relaxed);
+    // Each retake counted as one more.
+    g_counters.calls.store(sum - COUNT_VALUE(retakes), std::memory_order_relaxed);
+}
+
 void enter_blocking_call(Fiber* fiber) {
     RuntimeSection::enter(fiber);
     Worker* worker = fiber->worker;

@@ -154,6 +154,8 @@ void enter_call(Fiber* fiber);
 // Around a call that will block: hands the processor off first (Go: entersyscallblock).
 void enter_blocking_call(Fiber* fiber);
 void exit_call(Fiber* fiber);
+// Adds up the calls of enter_call() for the statistics.
+void count_calls();
 
 // ---- binding to the kernel thread (Go: LockOSThread), nested
 

@@ -72,15 +72,15 @@ long exit_robust_list_set(const void* head, size_t length) {
 
 long exit_robust_list_get(const Fiber* fiber, void** head, size_t* length) {
     const auto* own = *host::tls_at(fiber->tp, &t_list);
-    *head = own != nullptr
-                ? const_cast<robust_list_head*>(own)
-                : reinterpret_cast<void*>(fiber->tp + host::identity_layout.robust_head);
+    *head = own != nullptr ? const_cast<robust_list_head*>(own)
+                           : reinterpret_cast<void*>(fiber->tp + host::identity_layout.robust_head);
     *length = sizeof(robust_list_head);
     return 0;
 }
 
 long exit_tid_address_set(Fiber* fiber, int* word) {
-    // Joiners of a fiber do not look at libc's word, which names the fiber until its block is reused.
+    // Joiners of a fiber do not look at libc's word, which names the fiber until its block is
+    // reused.
     t_has_clear_word = word != static_cast<int*>(host::tid_field(fiber->tp));
     t_clear_word = word;
     return static_cast<long>(fiber->tid);

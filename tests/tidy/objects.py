@@ -3,7 +3,7 @@ import functools
 import re
 import subprocess
 
-from project import ROOT, exported_rows, is_launcher, ledger, read
+from project import ROOT, exported_rows, is_launcher, read
 
 LIBRARY = ROOT / "build" / "libpfiber.so"
 OBJECTS = ROOT / "build" / "release"
@@ -44,7 +44,7 @@ def undefined_by_source():
 
 
 def no_object_calls_a_hook():
-    hooks = set(ledger())
+    hooks = exported_rows()
     unused = set(OWN_HOOKS)
     for source, names in undefined_by_source():
         for name in sorted(names & hooks):

@@ -2,7 +2,7 @@
 import ast
 import re
 
-from project import LIBRARY_FOLDERS, code_only, files, is_launcher, ledger, library_sources, read
+from project import LIBRARY_FOLDERS, code_only, files, is_launcher, library_sources, read
 
 # ---- include directions
 
@@ -103,44 +103,13 @@ def library_brings_no_other_runtime():
                 yield f"{name}:{line}: {found[0].strip()}: the library does without {subject}"
 
 
-# ---- the ledger itself
-
-
-def ledger_rows_are_in_order():
-    rows = re.findall(r"^(HOOK|PRIVATE_HOOK|ALIAS|INNER)\(([^,]+),([^,]+),(.*)\)\s*$", read("interpose/hooks.def"), re.M)
-    bodies = {symbol.strip(): kind for kind, symbol, _, _ in rows}
-    classes = {"FIBER", "READY", "TIMER", "MAYBE", "BLOCKING", "TRACK"}
-    seen = set()
-    for kind, symbol, second, rest in rows:
-        symbol, second = symbol.strip(), second.strip()
-        if symbol in seen:
-            yield f"{symbol} has two rows"
-        seen.add(symbol)
-        if kind == "ALIAS":
-            if bodies.get(second) not in ("HOOK", "PRIVATE_HOOK"):
-                yield f"{symbol} is an alias of {second}, which has no row with a body"
-        elif second not in classes:
-            yield f"{symbol}: {second} is no class"
-        if kind != "INNER" and rest.split(",")[0].strip() not in ("R", "N"):
-            yield f"{symbol}: the redirect column is R or N"
-    lines = [line for line in read("interpose/hooks.def").splitlines() if re.match(r"[A-Z_]+\(", line)]
-    if len(lines) != len(rows):
-        yield f"{len(lines) - len(rows)} rows do not fit on one line of the form KIND(symbol, column, …)"
+# ---- variables
 
 
 def variables_are_in_the_changelog():
     for name in re.findall(r'^PFIBER_OPTION\(\w+, \w+, "(\w+)"', read("scheduler/base/options.def"), re.M):
         if not re.search(rf"\b{name}\b", read("CHANGELOG.md")):
             yield f"{name}: CHANGELOG.md does not say who needs it"
-
-
-def twin_warnings():
-    """Hooks that no conformance program names; an alias is its target's body and needs none."""
-    text = "\n".join(read(name) for name in files() if name.startswith("tests/conformance/"))
-    words = set(re.findall(r"\w+", text))
-    absent = [symbol for symbol, kind in ledger().items() if kind == "HOOK" and symbol not in words]
-    if absent:
-        yield f"{len(absent)} hooks occur in no twin: {', '.join(absent)}"
 
 
 # ---- words that do not belong into the tree

@@ -1,5 +1,6 @@
 // A policy in the attributes is the thread's from its first instruction; without one it inherits
-// its creator's. expect: native_fallbacks=0
+// its creator's.
+// expect: native_fallbacks=0
 #include <sys/resource.h>
 
 #include "switching.h"

@@ -19,6 +19,11 @@ static void* executes(void*) {
     snprintf(a, sizeof a, "%d", fds[0]);
     snprintf(b, sizeof b, "%d", fds[1]);
     snprintf(h, sizeof h, "%d", hidden[0]);
+    // The new program has this thread's mask, not another's.
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR2);
+    CHECK_OK(pthread_sigmask(SIG_BLOCK, &one, nullptr));
     execl(self, self, pid, a, b, h, nullptr);
     CHECK(!"exec failed");
     return nullptr;
@@ -28,6 +33,9 @@ int main(int argc, char** argv) {
     if (argc == 5) {
         int a = atoi(argv[2]), b = atoi(argv[3]);
         CHECK(getpid() == atoi(argv[1]) && gettid() == getpid());
+        sigset_t mask;
+        CHECK(pthread_sigmask(SIG_BLOCK, nullptr, &mask) == 0);
+        CHECK(sigismember(&mask, SIGUSR2) && !sigismember(&mask, SIGUSR1));
         CHECK((fcntl(a, F_GETFL) & O_NONBLOCK) == 0 && (fcntl(b, F_GETFL) & O_NONBLOCK) == 0);
         CHECK(fcntl(atoi(argv[4]), F_GETFD) == -1 && errno == EBADF);
         pthread_t t = start(twin_ponger, (void*)(intptr_t)a);

@@ -1,6 +1,7 @@
 // Ten threads that wait for each other's turn by reading a word in a loop, as fork-join programs
-// do: each round needs a step of every one of them. limit: 60 expect: fibers>=10 busy_waiters>=1
-// native_fallbacks=0
+// do: each round needs a step of every one of them.
+// limit: 60
+// expect: fibers>=10 busy_waiters>=1 native_fallbacks=0
 #include <atomic>
 
 #include "../../support/twin.h"
