@@ -1,6 +1,8 @@
 // What sockets answer in the states between: connecting twice, refused, dissolved by AF_UNSPEC,
 // shut down by another thread, errors that wait for getsockopt, lingering, low-water marks,
-// timeouts. limit: 60 expect: fibers>=10 native_fallbacks=0
+// timeouts.
+// limit: 60
+// expect: fibers>=10 native_fallbacks=0
 #include "../../support/twin.h"
 #include "../../support/cases.h"
 #include <sys/ioctl.h>

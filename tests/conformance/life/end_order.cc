@@ -1,6 +1,8 @@
 // What runs in which order at the end of a thread and of the process: clean-up handlers,
 // thread_local objects, keys in rounds, objects made by key destructors (never destroyed), exit
-// handlers that make threads, pthread_exit in main, quick_exit. limit: 30 expect: no-stats
+// handlers that make threads, pthread_exit in main, quick_exit.
+// limit: 30
+// expect: no-stats
 #include "../../support/twin.h"
 #include <sys/mman.h>
 #include <string>

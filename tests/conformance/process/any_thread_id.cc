@@ -20,7 +20,7 @@ static void set_last_id(int id) {
 }
 
 int main() {
-    if (unshare(CLONE_NEWPID) != 0) SKIP("no namespace of process ids");
+    if (unshare(CLONE_NEWPID) != 0) SKIP("ids cannot be chosen");
     pid_t first = fork();
     CHECK(first >= 0);
     if (first == 0) {

@@ -1,7 +1,8 @@
 // Processes made by clone(2) and by fork's number through syscall(2), from a thread and from main:
 // copies of the process go on with threads and blocking I/O; a child in the same memory blocks,
-// uses libc and ends beside the threads; a thread ends by number. limit: 30 expect: fibers>=4
-// native_fallbacks=0
+// uses libc and ends beside the threads; a thread ends by number.
+// limit: 30
+// expect: fibers>=4 native_fallbacks=0
 #include "../../support/twin.h"
 #include <linux/sched.h>
 #include <sched.h>

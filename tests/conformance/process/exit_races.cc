@@ -1,6 +1,7 @@
 // exit, _exit, quick_exit and abort while other threads create threads, print, block, sleep,
-// compute and run commands: the status is the one asked for, forty times. limit: 60 expect:
-// no-stats
+// compute and run commands: the status is the one asked for, forty times.
+// limit: 60
+// expect: no-stats
 #include "../../support/twin.h"
 #include <thread>
 

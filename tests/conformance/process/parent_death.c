@@ -1,7 +1,9 @@
 // Children that ask for a signal at their parent's death get it when the thread that made them
 // ends, not when a kernel thread that only happened to run that call is no longer needed.  Eight
-// spawns are held up inside the call at once by a FIFO, so that each keeps a kernel thread. limit:
-// 30 env: PFIBER_SPARE_MS=20 expect: fibers>=8 native_fallbacks=0
+// spawns are held up inside the call at once by a FIFO, so that each keeps a kernel thread.
+// limit: 30
+// env: PFIBER_SPARE_MS=20
+// expect: fibers>=8 native_fallbacks=0
 #include "../../support/twin.h"
 #include <spawn.h>
 #include <sys/prctl.h>

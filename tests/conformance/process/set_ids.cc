@@ -1,5 +1,7 @@
 // Ids set by one thread are every thread's, for what they may open too; limits set by one hold for
-// all. limit: 20 expect: no-stats
+// all.
+// limit: 20
+// expect: no-stats
 #include "../../support/twin.h"
 #include <grp.h>
 #include <sys/resource.h>
