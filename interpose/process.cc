@@ -54,8 +54,10 @@ long forked(Fiber* fiber, Call&& call) {
     }
     host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
     if (fiber != nullptr) {
-        COUNT(forks);
-        descriptors_all_shared();
+        if (pid > 0) {
+            COUNT(forks);
+            descriptors_all_shared();
+        }
         RuntimeSection::leave(fiber);
     }
     return pid;

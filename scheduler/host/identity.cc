@@ -84,7 +84,6 @@ bool published_offset(const char* name, size_t* out) {
 struct ProbeResult {
     uintptr_t tp;
     size_t robust_head, resolver;
-    ptrdiff_t destructors;
     uintptr_t stack_low;
     size_t stack_size;
     int kernel_tid;
@@ -107,8 +106,8 @@ int find_libc_block(dl_phdr_info* info, size_t, void* found) {
 
 void no_destructor(void*) {}
 
-// On the probe thread: registers a destructor and looks which word of libc's block now points to
-// the entry, which holds the object second.
+// Registers a destructor, looks which word of libc's block now points to the entry, which holds the
+// object second, and takes it off the list.  On the main thread, which may hold the loader's lock.
 ptrdiff_t find_destructor_list() {
     uintptr_t range[2] = {0, 0};
     real.dl_iterate_phdr(find_libc_block, range);
@@ -118,14 +117,15 @@ ptrdiff_t find_destructor_list() {
     const size_t words = (range[1] - range[0]) / 8;
     if (add == nullptr || words == 0 || words > kMostWords) return 0;
     uintptr_t before[kMostWords];
-    const auto* block = reinterpret_cast<const uintptr_t*>(range[0]);
+    auto* block = reinterpret_cast<uintptr_t*>(range[0]);
     memcpy(before, block, words * 8);
     static char object;
     if (add(no_destructor, &object, &object) != 0) return 0;
     for (size_t i = 0; i < words; i++) {
-        if (before[i] != 0 || block[i] < 4096 || block[i] % 8 != 0) continue;
-        if (reinterpret_cast<void* const*>(block[i])[1] == &object)
-            return static_cast<ptrdiff_t>(range[0] + i * 8 - thread_pointer());
+        if (before[i] == block[i] || block[i] < 4096 || block[i] % 8 != 0) continue;
+        if (reinterpret_cast<void* const*>(block[i])[1] != &object) continue;
+        block[i] = before[i];
+        return static_cast<ptrdiff_t>(range[0] + i * 8 - thread_pointer());
     }
     return 0;
 }
@@ -136,7 +136,6 @@ void* probe_main(void* argument) {
     // The image first: later calls fill in fields that a fresh thread does not have.
     memcpy(template_image, reinterpret_cast<void*>(tp), identity_layout.pthread_size);
     result->tp = tp;
-    result->destructors = find_destructor_list();
     void* head = nullptr;
     size_t length = 0;
     raw_syscall(SYS_get_robust_list, 0, reinterpret_cast<long>(&head),
@@ -310,7 +309,7 @@ bool identity_probe(const char** reason) {
 
     layout.robust_head = probe.robust_head;
     layout.resolver = probe.resolver;
-    layout.destructors = probe.destructors;
+    if (layout.destructors == 0) layout.destructors = find_destructor_list();
     *reason = "probed, published and template values of struct pthread do not agree";
     int template_tid;
     memcpy(&template_tid, template_image + layout.tid, sizeof template_tid);

@@ -37,6 +37,12 @@ TWIN void begin_call(struct call* c, long (*body)(int), int fd) {
 
 TWIN int has_ended(struct call* c) { return __atomic_load_n(&c->ended, __ATOMIC_SEQ_CST); }
 
+// What came of the call, given some time to end.
+TWIN const char* state_of(struct call* c) {
+    for (int i = 0; i < 40 && !has_ended(c); i++) nap(5);
+    return has_ended(c) ? "ended" : "waits";
+}
+
 // Waits for the call's end and prints how it ended.
 TWIN void end_call(struct call* c, const char* name) {
     finish(c->thread);

@@ -84,7 +84,7 @@ static void uring(void) {
     queue_read(fds[0], data, sizeof data);
     say("submit", syscall(SYS_io_uring_enter, ring.fd, 1, 0, 0, NULL, 0));
     begin_call(&c, do_enter, ring.fd);
-    printf("enter: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("enter: %s\n", state_of(&c));
     put(fds[1], "abc", 3);
     end_call(&c, "enter");
     printf("completed %ld\n", completed());
@@ -125,7 +125,7 @@ static void kernel_aio(void) {
     say("io_submit", syscall(SYS_io_submit, context, 1, list));
     struct call c;
     begin_call(&c, do_getevents, 1);
-    printf("io_getevents: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("io_getevents: %s\n", state_of(&c));
     put(fds[1], "x", 1);
     end_call(&c, "io_getevents");
     struct timespec t = {0, 20000000};

@@ -60,7 +60,7 @@ static void files(void) {
         say(name, lock(a, kind, F_WRLCK, 0));
         struct call c;
         begin_call(&c, do_lock, a);
-        printf("%s: %s\n", name, has_ended(&c) ? "ended" : "waits");
+        printf("%s: %s\n", name, state_of(&c));
         put(to[1], "u", 1);
         end_call(&c, name);
         put(to[1], "u", 1);
@@ -68,7 +68,7 @@ static void files(void) {
         snprintf(name, sizeof name, "%s against a thread", names[kind]);
         if (kind == 1 || kind == 2) {
             begin_call(&c, do_lock, b);
-            printf("%s: %s\n", name, has_ended(&c) ? "ended" : "waits");
+            printf("%s: %s\n", name, state_of(&c));
             nap(10);
             CHECK(lock(a, kind, F_UNLCK, 0) == 0);
             end_call(&c, name);
@@ -137,7 +137,7 @@ static void system_five(void) {
     struct sembuf give = {0, 1, 0};
     CHECK(semop(id, &give, 1) == 0);
     nap(10);
-    printf("semaphore 1 of 2: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("semaphore 1 of 2: %s\n", state_of(&c));
     pid_t child = fork();
     if (child == 0) _exit(semop(id, &give, 1) == 0 ? 3 : 4);
     end_call(&c, "semaphore 2 of 2");
@@ -159,7 +159,7 @@ static void system_five(void) {
     struct message m = {5, "other"};
     CHECK(msgsnd(id, &m, 5, 0) == 0);
     nap(10);
-    printf("another type: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("another type: %s\n", state_of(&c));
     m.type = 3;
     CHECK(msgsnd(id, &m, 5, 0) == 0);
     end_call(&c, "its type");

@@ -71,7 +71,7 @@ static void all_kinds(void) {
             begin_call(&c, calls[i].body, fds[0]);
             CHECK(send(fds[1], "1234", 4, MSG_NOSIGNAL) == 4);
             nap(20);
-            printf("%s: %s\n", name, has_ended(&c) ? "ended" : "waits");
+            printf("%s: %s\n", name, state_of(&c));
             CHECK(send(fds[1], "56789012", 8, MSG_NOSIGNAL | MSG_EOR) == 8);
             end_call(&c, name);
             close(fds[1]);
@@ -90,7 +90,7 @@ static void urgent(void) {
     begin_call(&c, do_recv, fds[0]);
     CHECK(send(fds[1], "!", 1, MSG_OOB) == 1);
     nap(20);
-    printf("urgent byte: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("urgent byte: %s\n", state_of(&c));
     // Whether the waiting call or another one finds the byte is a matter of luck.
     put(fds[1], "abc", 3);
     end_call(&c, "after urgent");
@@ -208,7 +208,7 @@ static void waiting_senders(void) {
         while (send(fds[0], buffer, 1000, MSG_DONTWAIT) == 1000) {
         }
         begin_call(&c, do_send_packet, fds[0]);
-        printf("sender %s\n", has_ended(&c) ? "ended" : "waits");
+        printf("sender %s\n", state_of(&c));
         while (recv(fds[1], buffer, 1000, MSG_DONTWAIT) == 1000) {
         }
         end_call(&c, i == 0 ? "datagram sent" : "packet sent");

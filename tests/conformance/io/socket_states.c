@@ -225,13 +225,13 @@ static void options(void) {
     begin_call(&c, do_recv, fds[0]);
     put(fds[1], "123", 3);
     nap(30);
-    printf("low-water mark: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("low-water mark: %s\n", state_of(&c));
     put(fds[1], "45678", 5);
     end_call(&c, "low-water mark");
     begin_call(&c, do_poll_all, fds[0]);
     put(fds[1], "123", 3);
     nap(30);
-    printf("poll: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("poll: %s\n", state_of(&c));
     put(fds[1], "45678", 5);
     end_call(&c, "poll at the mark");
     low = 1;
@@ -250,7 +250,7 @@ static void options(void) {
     begin_call(&c, do_recv, fds[0]);
     CHECK(set_ms(fds[0], SO_RCVTIMEO, 10) == 0);
     nap(60);
-    printf("a timeout set later: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("a timeout set later: %s\n", state_of(&c));
     put(fds[1], "ab", 2);
     end_call(&c, "timeout set later");
     CHECK(set_ms(fds[0], SO_SNDTIMEO, 60) == 0);
@@ -279,7 +279,7 @@ static void options(void) {
     begin_call(&c, do_accept, l);
     int client = tcp_connect(port_of(l));
     nap(30);
-    printf("deferred accept: %s\n", has_ended(&c) ? "ended" : "waits");
+    printf("deferred accept: %s\n", state_of(&c));
     put(client, "x", 1);
     finish(c.thread);
     CHECK(c.answer >= 0);

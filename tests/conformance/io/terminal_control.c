@@ -40,7 +40,7 @@ static void modes(void) {
     static const struct {
         int least, tenths, sent, then;
     } table[] = {{1, 0, 3, 0},  {4, 0, 2, 3}, {0, 0, 0, 0},  {0, 2, 0, 0},
-                 {0, 20, 2, 0}, {4, 2, 2, 0}, {4, 20, 2, 2}, {12, 0, 4, 6}};
+                 {0, 100, 2, 0}, {4, 2, 2, 0}, {4, 100, 2, 2}, {12, 0, 4, 6}};
     for (int i = 0; i < COUNT(table); i++) {
         raw_mode(slave, table[i].least, table[i].tenths);
         char name[64];
@@ -49,7 +49,7 @@ static void modes(void) {
         if (table[i].sent) put(master, "abcdefghij", (size_t)table[i].sent);
         if (table[i].then) {
             nap(30);
-            printf("%s: %s\n", name, has_ended(&c) ? "ended" : "waits");
+            printf("%s: %s\n", name, state_of(&c));
             put(master, "klmnopqrst", (size_t)table[i].then);
         }
         end_call(&c, name);
