@@ -235,11 +235,11 @@ long dispatch(long number, const long* a) {
             pf_pthread_exit(nullptr);
         case SYS_exit_group:
         case SYS_membarrier:
-        case SYS_sched_getaffinity:
         case SYS_getrandom:
             break;
         default: {
             long answer = 0;
+            if (interpose::serve_thread_call(number, a, &answer)) return answer;
             if (interpose::serve_raw_call(number, a, &answer)) return answer;
             return maybe_call(fiber, number, a);
         }

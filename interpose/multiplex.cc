@@ -150,6 +150,8 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
         Step step = Step::kRetry;
         if (answer != 0)
             watch.restore();
+        else if (shim::interrupted_since(fiber, mark, false))  // after a wait that ended otherwise
+            step = Step::kInterrupted;
         else
             step = watch.wait(deadline_ns);
         RuntimeSection::leave(fiber);

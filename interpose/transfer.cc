@@ -5,6 +5,8 @@
 // be stale (a number closed and reused where no hook saw it): the kernel's refusal corrects it.
 #include "interpose/transfer.h"
 
+#include "interpose/thread_files.h"
+
 #include <limits.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
@@ -218,6 +220,10 @@ long write_on(Fiber* fiber, int fd, const void* data, size_t size) {
                 return pipe_write(fiber, descriptor, fd, &one, 1);
             }
             case DescriptorKind::kRegular:
+                if (__builtin_expect(descriptor->thread_entry != 0, 0)) {
+                    const iovec one{const_cast<void*>(data), size};
+                    return write_thread_name(descriptor->thread_entry, &one, 1);
+                }
                 return maybe_call(fiber, Restart::kYes, SYS_write, fd, data, size);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kWrite, SYS_write, data, size);
@@ -278,6 +284,8 @@ long writev_on(Fiber* fiber, int fd, const iovec* vector, int count) {
             case DescriptorKind::kPipe:
                 return pipe_write(fiber, descriptor, fd, vector, static_cast<size_t>(count));
             case DescriptorKind::kRegular:
+                if (__builtin_expect(descriptor->thread_entry != 0, 0))
+                    return write_thread_name(descriptor->thread_entry, vector, count);
                 return maybe_call(fiber, Restart::kYes, SYS_writev, fd, vector, count);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kWrite, SYS_writev, vector,

@@ -24,7 +24,6 @@ constexpr size_t kSignalReserve = 8 * 1024;
 constexpr size_t kPoolClasses = 64;
 constexpr int kWarmStacks = 64;  // of a class, kept with their pages
 constexpr size_t kWarmBytes = 32 * 1024;
-constexpr uint32_t kFirstTid = 1u << 22;  // kernel.pid_max cannot be higher
 constexpr uint32_t kTidMask = (1u << 30) - 1;
 
 struct PoolClass {
@@ -35,7 +34,7 @@ struct PoolClass {
 
 Lock pool_lock;
 PoolClass pool[kPoolClasses];
-Platform::Atomic<uint32_t> next_tid{kFirstTid};
+Platform::Atomic<uint32_t> next_tid{kFirstFiberTid};
 
 PoolClass* pool_class(size_t slot_size, size_t guard) {
     for (PoolClass& entry : pool) {
@@ -176,8 +175,8 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->stack_top = user_low != 0 ? (user_low + stack_size) & ~uintptr_t{15} : tls_low;
     uint32_t tid = next_tid.fetch_add(1, std::memory_order_relaxed);
     if (tid > kTidMask) {
-        next_tid.store(kFirstTid + 1);
-        tid = kFirstTid;
+        next_tid.store(kFirstFiberTid + 1);
+        tid = kFirstFiberTid;
     }
     fiber->tid = tid;
     fiber->id = g_scheduler.next_id.fetch_add(1, std::memory_order_relaxed);
@@ -279,24 +278,5 @@ Fiber* fiber_with_tid(uint32_t tid) {
         if (fiber->tid == tid) return fiber;
     return nullptr;
 }
-
-void lock_to_worker(Fiber* fiber) {
-    RuntimeSection section(fiber);
-    if (fiber->lock_count++ > 0) return;
-    COUNT(locked);
-    fiber->locked_worker = fiber->worker;
-    fiber->worker->locked_fiber = fiber;
-}
-
-void unlock_from_worker(Fiber* fiber) {
-    RuntimeSection section(fiber);
-    if (fiber->lock_count == 0 || --fiber->lock_count > 0) return;
-    fiber->worker->locked_fiber = nullptr;
-    fiber->locked_worker = nullptr;
-}
-
-void keep_worker(Fiber* fiber) { fiber->worker->has_children = true; }
-
-int worker_tid(const Fiber* fiber) { return fiber->worker->tid.load(std::memory_order_relaxed); }
 
 }  // namespace pfiber

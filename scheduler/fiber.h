@@ -19,6 +19,9 @@ namespace pfiber {
 struct Worker;
 struct Fiber;
 
+// Ids of fibers begin here: kernel.pid_max cannot be higher.  The main fiber's is the process id.
+inline constexpr uint32_t kFirstFiberTid = 1u << 22;
+
 // What a fiber is doing; for the dump and for checks.  The park word, not this, decides wake-ups.
 enum class FiberState : uint8_t {
     kFree,      // in the pool, nobody's
@@ -59,6 +62,7 @@ enum Attention : uint32_t {
     kAttendCancel = 4,    // asynchronous cancellation
     kAttendClaim = 8,     // the monitor is deciding whether to take its processor
     kAttendRetaken = 16,  // its processor was taken while it was outside the runtime
+    kAttendState = 32,    // somebody changed what the kernel is to keep for it; ends no wait
 };
 
 // A timed wait.  deadline_ns 0 = no wait is timed; the heap entry may be stale (timer_heap.h).
@@ -111,7 +115,7 @@ struct Fiber {
     int alternate_stack_flags = 0;
 
     // The layer above keeps its record of the thread here.
-    static constexpr size_t kClientBytes = 144;
+    static constexpr size_t kClientBytes = 160;
     alignas(16) unsigned char client[kClientBytes] = {};
 };
 

@@ -220,6 +220,8 @@ void wake_monitor() {
     Platform::futex_wake(g_scheduler.monitor_word, 1);
 }
 
+int template_tid() { return monitor->tid.load(std::memory_order_relaxed); }
+
 bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     monitor = create_worker();

@@ -17,6 +17,7 @@
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/cpu_time.h"
 #include "scheduler/scheduler.h"
 
 namespace pfiber {
@@ -126,8 +127,12 @@ PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
     }
     attention = fiber->attention.load(std::memory_order_acquire);
     // In a call the interrupted stub returns first, and the fiber attends when it leaves.
-    if ((attention & kInterrupts) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
-        fiber->attention.fetch_and(~(attention & kInterrupts));
+    // Binding may move the fiber.
+    const uint32_t above =
+        may_yield_here(fiber, context) ? kInterrupts | kAttendState : uint32_t{kInterrupts};
+    if ((attention & above) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
+        attention &= above;
+        fiber->attention.fetch_and(~attention);
         fiber->depth = 0;
         runtime_callbacks.attend(fiber, attention);
         fiber->depth = 1;
@@ -144,6 +149,7 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         return;
     }
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
+    if (info->si_code == SI_TIMER && fiber != nullptr) cpu_time_tick(fiber, timer_period_ns());
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
     if (info->si_code == SI_TIMER) {

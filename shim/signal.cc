@@ -11,6 +11,7 @@
 #include "scheduler/runtime.h"
 #include "shim/cancel.h"
 #include "shim/credentials.h"
+#include "shim/kernel_state.h"
 #include "shim/inspect.h"
 #include "shim/thread.h"
 #include "shim/timer_target.h"
@@ -215,6 +216,7 @@ void kicked(void* context) {
 }
 
 void attend(Fiber* fiber, uint32_t attention) {
+    if ((attention & kAttendState) != 0) attend_kernel_state(fiber);
     if ((attention & kAttendSignal) != 0) deliver_pending(fiber);
     if ((attention & kAttendCancel) != 0) attend_cancellation(fiber);
 }

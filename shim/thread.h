@@ -20,6 +20,8 @@
 
 namespace pfiber::shim {
 
+struct StateRequest;
+
 struct Thread {
     // ---- life
     void* (*start)(void*) = nullptr;
@@ -34,6 +36,9 @@ struct Thread {
     uintptr_t stack_address = 0;
     size_t stack_size = 0, guard_size = 0;
     int policy = 0, priority = 0;
+    bool has_explicit_policy = false;  // from its attributes, not its creator
+    bool has_kernel_state = false;     // bound for good (kernel_state.h)
+    StateRequest* wanted = nullptr;    // noted by others; under that file's lock
 
     // ---- cancellation (cancel.cc)
     Platform::Atomic<uint32_t> cancel{0};
@@ -57,6 +62,9 @@ inline const Thread* thread_of(const Fiber* fiber) {
 inline Fiber* fiber_of(pthread_t thread) { return *host::tls_at(thread, &t_owner); }
 inline pthread_t handle_of(const Fiber* fiber) { return fiber->tp; }
 
+// Whose CPU clock it is, by the form of a thread's clock id (clock_getres(2)); null: nobody's.
+Fiber* fiber_of_clock(clockid_t clock);
+
 // Results are 0 or an error number as POSIX names them.
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
                   void* argument, bool is_c11);
@@ -74,5 +82,8 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
 void threads_start(Fiber* main);
 void threads_after_fork(Fiber* survivor);
 const char* thread_name(const void* client);  // for the dump
+// Cut off at 15 bytes.  The kernel shows it where the process is known by its first thread's name,
+// and of a bound fiber.
+void set_thread_name(Fiber* fiber, const char* name);
 
 }  // namespace pfiber::shim
