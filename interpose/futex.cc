@@ -225,14 +225,15 @@ long dispatch(long number, const long* a) {
         case SYS_clone3:
         case SYS_fork:
             return interpose::raw_fork_call(fiber, number, a);
-        // Never blocking, or not returning here as it was called.
-        case SYS_getpid:
-        case SYS_vfork:
         case SYS_exit:
             // The kernel thread is not the caller's; the last thread takes the process with it.
             if (fiber == nullptr) break;
             if (live_fibers() <= 1) host::raw_syscall(SYS_exit_group, a[0]);
-            pf_pthread_exit(nullptr);
+            pf_pthread_exit(nullptr);  // does not return
+            break;
+        // Never blocking, or not returning here as it was called.
+        case SYS_getpid:
+        case SYS_vfork:
         case SYS_exit_group:
         case SYS_membarrier:
         case SYS_getrandom:

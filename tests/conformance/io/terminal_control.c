@@ -39,7 +39,7 @@ static void modes(void) {
     CHECK(openpty(&master, &slave, NULL, NULL, NULL) == 0);
     static const struct {
         int least, tenths, sent, then;
-    } table[] = {{1, 0, 3, 0},  {4, 0, 2, 3}, {0, 0, 0, 0},  {0, 2, 0, 0},
+    } table[] = {{1, 0, 3, 0},   {4, 0, 2, 3}, {0, 0, 0, 0},   {0, 2, 0, 0},
                  {0, 100, 2, 0}, {4, 2, 2, 0}, {4, 100, 2, 2}, {12, 0, 4, 6}};
     for (int i = 0; i < COUNT(table); i++) {
         raw_mode(slave, table[i].least, table[i].tenths);

@@ -82,10 +82,22 @@ static void* all(void* arg) {
     return arg;
 }
 
+static void* end_by_number(void* arg) {
+    CHECK(syscall(SYS_getpid) == getpid());
+    syscall(SYS_exit, 0);
+    return arg;
+}
+
 int main(void) {
     setvbuf(stdout, NULL, _IOLBF, 0);
     finish(start(all, NULL));
     all(NULL);
+    pthread_t t = start(end_by_number, NULL);
+    (void)t;  // libc's join would not know of its end
+    nap(5);
+    pid_t child = fork();
+    if (child == 0) syscall(SYS_exit, 6);
+    say("exit by number", child);
     printf("%d replies\n", pingpong(3, 5));
     return 0;
 }
