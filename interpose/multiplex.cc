@@ -320,6 +320,8 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     if (count < 0) return -EINVAL;
     if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
     const size_t words = (static_cast<size_t>(count) + 63) / 64;
+    for (int k = 0; k < 3; k++)
+        if (sets[k] != nullptr && !can_write(sets[k], words * sizeof(Word))) return -EFAULT;
     unsigned total = 0;
     for (size_t w = 0; w < words; w++)
         total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
@@ -355,6 +357,8 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
             SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
     }
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout) || !can_read_mask(mask))
+        return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
@@ -389,6 +393,8 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
                                      timeout != nullptr ? &copy : nullptr, &with_size)));
     }
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout) || !can_read_mask(mask))
+        return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
@@ -403,6 +409,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     Fiber* fiber = calling_fiber();
     timespec left{};
     if (timeout != nullptr) {
+        if (fiber != nullptr && !can_read(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout->tv_sec < 0 || timeout->tv_usec < 0) return static_cast<int>(result(-EINVAL));
         constexpr int64_t kSecond = 1000000;
         left = {timeout->tv_sec, (timeout->tv_usec % kSecond) * 1000};

@@ -8,6 +8,7 @@
 #include "interpose/clocks.h"
 #include "interpose/hooks.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/touch.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "shim/cancel.h"
@@ -59,6 +60,7 @@ long change_mask(int how, const sigset_t* set, sigset_t* old) {
                 return -EINVAL;
         }
     }
+    if (old != nullptr && !host::can_write(old, sizeof *old)) return -EFAULT;
     if (old != nullptr) mask_to(before, old);
     if (set != nullptr) set_thread_mask(fiber, now);
     return 0;
@@ -97,12 +99,17 @@ long set_signal(int signal, void (*handler)(int), int flags, struct sigaction* o
 
 int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     Fiber* fiber = current_fiber();
-    if (timeout != nullptr && !interpose::is_valid(timeout)) return -EINVAL;
+    if (fiber != nullptr && timeout != nullptr) {
+        if (!host::can_read(timeout)) return -EFAULT;
+        if (!interpose::is_valid(timeout)) return -EINVAL;
+    }
     int signal;
     if (fiber == nullptr) {
         signal = static_cast<int>(host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
     } else {
         cancellation_point(fiber);
+        if (!host::can_read(set, 8) || (info != nullptr && !host::can_write(info, sizeof *info)))
+            return -EFAULT;
         int64_t deadline = kNever;
         if (timeout != nullptr)
             deadline = interpose::deadline_after(interpose::nanoseconds(timeout));
@@ -113,10 +120,11 @@ int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     return signal;
 }
 
-int suspend(const sigset_t* set) {
+int suspend(const sigset_t* set) {  // null: with the mask as it is
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) return fail(host::raw_syscall(SYS_rt_sigsuspend, set, 8));
     cancellation_point(fiber);
+    if (set != nullptr && !host::can_read(set, 8)) return fail(-EFAULT);
     return fail(suspend_with_mask(fiber, set == nullptr ? thread_of(fiber)->mask : mask_of(set)));
 }
 
@@ -228,7 +236,7 @@ int pf_sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeou
     return fail(wait_signal(set, info, timeout));
 }
 
-int pf_sigsuspend(const sigset_t* set) { return suspend(set); }
+int pf_sigsuspend(const sigset_t* set) { return set == nullptr ? fail(-EFAULT) : suspend(set); }
 
 int pf_pause() {
     if (current_fiber() == nullptr) return fail(host::raw_syscall(SYS_pause));
@@ -236,10 +244,12 @@ int pf_pause() {
 }
 
 int pf_sigpending(sigset_t* set) {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return fail(host::raw_syscall(SYS_rt_sigpending, set, 8));
+    if (!host::can_write(set, sizeof *set)) return fail(-EFAULT);
     uint64_t pending = 0;
     host::raw_syscall(SYS_rt_sigpending, &pending, 8);
-    if (Fiber* fiber = current_fiber())
-        pending = (pending | pending_for(fiber)) & thread_of(fiber)->mask;
+    pending = (pending | pending_for(fiber)) & thread_of(fiber)->mask;
     mask_to(pending, set);
     return 0;
 }

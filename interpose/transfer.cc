@@ -233,9 +233,15 @@ long write_on(Fiber* fiber, int fd, const void* data, size_t size) {
     }
 }
 
+// What the kernel does not refuse at once.
+bool is_vector(const iovec* vector, int count) {
+    return count > 0 && count <= IOV_MAX &&
+           can_read(vector, static_cast<size_t>(count) * sizeof *vector);
+}
+
 long readv_on(Fiber* fiber, int fd, const iovec* vector, int count) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || count <= 0 || count > IOV_MAX)
+    if (descriptor == nullptr || !is_vector(vector, count))
         return host::raw_syscall(SYS_readv, fd, vector, count);
     for (;;) {
         switch (kind_of(descriptor, fd)) {
@@ -265,7 +271,7 @@ long readv_on(Fiber* fiber, int fd, const iovec* vector, int count) {
 
 long writev_on(Fiber* fiber, int fd, const iovec* vector, int count) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || count <= 0 || count > IOV_MAX)
+    if (descriptor == nullptr || !is_vector(vector, count))
         return host::raw_syscall(SYS_writev, fd, vector, count);
     for (;;) {
         switch (kind_of(descriptor, fd)) {

@@ -83,15 +83,17 @@ struct Fiber {
     Platform::Atomic<uint32_t> attention{0};
     Platform::Atomic<FiberState> state{FiberState::kFree};
     WaitReason wait_reason = WaitReason::kNone;
-    bool is_scheduler = false;  // a worker's own stack (Go: g0)
-    bool in_call = false;       // between enter_call and exit_call
-    Worker* worker = nullptr;   // valid while running or in a call
+    bool is_scheduler = false;     // a worker's own stack (Go: g0)
+    bool in_call = false;          // between enter_call and exit_call
+    bool attends_in_call = false;  // signals and cancellation are attended to inside the call
+    Worker* worker = nullptr;      // valid while running or in a call
     host::Context context = nullptr;
     uintptr_t tp = 0;
     uintptr_t alternate_stack = 0;  // its sigaltstack; the worker that runs it has it installed
     Fiber* queue_next = nullptr;    // global queue, batches, pool
 
     // Colder.
+    int32_t wait_priority = 0;  // of a real-time thread: among waiters it is woken first
     Worker* locked_worker = nullptr;
     int32_t lock_count = 0;
     uint64_t id = 0;

@@ -167,7 +167,14 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         // A kick that came while the depth was up was left to us.
     } while (is_interrupted(fiber) && !fiber->in_call);
-    if (is_interrupted(fiber)) host::interrupt_blocking_syscall(context);
+    if (is_interrupted(fiber)) {
+        if (fiber->attends_in_call) {
+            runtime_callbacks.attend_in_call(fiber, context);
+            host::set_saved_mask(context, fiber->worker->kernel_mask);
+        } else {
+            host::interrupt_blocking_syscall(context);
+        }
+    }
     errno = saved_errno;
 }
 

@@ -17,6 +17,8 @@ struct RuntimeCallbacks {
     // Runs on a fiber that leaves the runtime with kAttendSignal, kAttendCancel or kAttendState
     // set; for the last also in the preemption handler.
     void (*attend)(Fiber*, uint32_t attention) = nullptr;
+    // The same inside a call of a fiber with attends_in_call, in a handler above `context`.
+    void (*attend_in_call)(Fiber*, void* context) = nullptr;
     // A fiber finished and its stack is left; on any stack, in the runtime.  Decides on recycling.
     void (*finished)(Fiber*) = nullptr;
     // A worker is about to run program code; installs the process's signal mask.

@@ -170,8 +170,7 @@ long change_policy(Fiber* fiber, int policy, int priority) {
             });
     }
     if (rc != 0) return rc;
-    thread->policy = policy;
-    thread->priority = priority;
+    thread_set_policy(fiber, policy, priority);
     return 0;
 }
 
@@ -252,9 +251,9 @@ long set_attributes(Fiber* fiber, const void* attributes, long flags) {
         const long rc = change_own_state(fiber, SYS_sched_setattr, 0, attributes, flags);
         sched_param now{};
         if (rc != 0) return rc;
-        thread->policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0));
+        const auto policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0));
         host::raw_syscall(SYS_sched_getparam, 0, &now);
-        thread->priority = now.sched_priority;
+        thread_set_policy(fiber, policy, now.sched_priority);
         return 0;
     }
     if (thread->has_kernel_state)

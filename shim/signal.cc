@@ -7,12 +7,14 @@
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/touch.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "shim/cancel.h"
 #include "shim/credentials.h"
 #include "shim/kernel_state.h"
 #include "shim/inspect.h"
+#include "shim/libc_sync.h"
 #include "shim/thread.h"
 #include "shim/timer_target.h"
 
@@ -52,6 +54,21 @@ bool is_fault(int signal, const siginfo_t* info) {
             signal == SIGTRAP || signal == SIGSYS);
 }
 
+// Ours is installed for these also when the program has none (touch.h).
+bool is_watched(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
+
+void install_kernel_action(int signal, const Action& action);
+
+// The default action of a watched signal, where the kernel called us instead: the kernel's turn.  A
+// fault happens again when the handler returns; what somebody sent is sent again.
+void perform_default(int signal, siginfo_t* info) {
+    const host::KernelSigaction reset{};
+    host::raw_sigaction(signal, &reset, nullptr);
+    if (!is_fault(signal, info))
+        host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(), signal,
+                          info);
+}
+
 void call(const Action& action, int signal, siginfo_t* info, void* context) {
     if ((action.flags & SA_SIGINFO) != 0)
         reinterpret_cast<void (*)(int, siginfo_t*, void*)>(action.handler)(signal, info, context);
@@ -65,8 +82,7 @@ Action claim_action(int signal) {
     const Action action = actions[signal];
     if (is_handler(action.handler) && (action.flags & SA_RESETHAND) != 0) {
         actions[signal].handler = reinterpret_cast<void*>(SIG_DFL);
-        const host::KernelSigaction reset{};
-        host::raw_sigaction(signal, &reset, nullptr);
+        install_kernel_action(signal, actions[signal]);
     }
     return action;
 }
@@ -120,12 +136,17 @@ bool is_raised(const Fiber* fiber, const siginfo_t* info) {
 
 // Entered with every signal blocked; leaves through sigreturn with the worker's mask.
 PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context) {
+    const bool fault = is_fault(signal, info);
+    if (fault && host::recover_touch(context)) return;
+    if (is_watched(signal) && is_default(signal)) {
+        perform_default(signal, info);
+        return;
+    }
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) {
         run_natively(signal, info, context);
         return;
     }
-    const bool fault = is_fault(signal, info);
     if ((fiber->depth > 0 || fiber->is_scheduler) && !fault) {
         if (signal == SIGPIPE && !fiber->is_scheduler && info->si_pid == host::raw_getpid()) {
             // The writer's own, from a call made in the runtime: it is delivered when that is left.
@@ -146,7 +167,11 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     Thread* thread = thread_of(fiber);
     const bool in_call = fiber->in_call;
     const bool in_runtime = fiber->depth > 0;
-    if (in_call && !in_runtime) exit_call(fiber);
+    const bool attends_in_call = fiber->attends_in_call;
+    if (in_call && !in_runtime) {
+        fiber->attends_in_call = false;
+        exit_call(fiber);
+    }
     const int32_t depth = fiber->depth;
     if (fault) fiber->depth = 0;
     Fiber* target = nullptr;
@@ -165,10 +190,11 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     if (fault) fiber->depth = depth;
     if (in_call && !in_runtime) {
         enter_call(fiber);
+        fiber->attends_in_call = attends_in_call;
         // What arrived during the handler has taken back its notes; the call is not to begin anew.
         if (cancellation_is_due(fiber)) fiber->attention.fetch_or(kAttendCancel);
         if ((fiber->attention.load() & (kAttendSignal | kAttendCancel)) != 0)
-            host::interrupt_blocking_syscall(context);
+            attends_in_call ? kick(fiber) : host::interrupt_blocking_syscall(context);
     }
     fiber->handler_depth--;
     check_attention(fiber);  // what was sent to this very fiber above
@@ -196,7 +222,9 @@ void adopt_pending(Fiber* main, uint64_t mask) {
 
 void install_kernel_action(int signal, const Action& action) {
     host::KernelSigaction kernel{};
-    if (!is_handler(action.handler)) {
+    const bool is_watched_default =
+        is_watched(signal) && action.handler == reinterpret_cast<void*>(SIG_DFL);
+    if (!is_handler(action.handler) && !is_watched_default) {
         kernel.handler = action.handler;
         kernel.flags = action.flags & ~static_cast<unsigned long>(SA_RESETHAND);
         host::raw_sigaction(signal, &kernel, nullptr);
@@ -328,11 +356,12 @@ void signals_start(Fiber* main) {
         }
         actions[signal] = {kernel.handler, kernel.flags & ~host::kSaRestorer, kernel.mask,
                            kernel.restorer};
-        if (is_handler(kernel.handler) && signal != options().signal)
+        if ((is_handler(kernel.handler) || is_watched(signal)) && signal != options().signal)
             install_kernel_action(signal, actions[signal]);
     }
     wrapped = true;
     runtime_callbacks.attend = attend;
+    runtime_callbacks.attend_in_call = attend_libc_wait;
     runtime_callbacks.worker_mask = install_worker_mask;
     runtime_callbacks.serve = serve_requests;
     runtime_callbacks.kicked = kicked;

@@ -163,6 +163,12 @@ void threads_start(Fiber* main) {
     runtime_callbacks.finished = thread_finished;
     auto* thread = new (main->client) Thread;
     thread_attributes_of_main(thread);
+    // Set before there were fibers; threads that are made from now on inherit it.
+    sched_param parameters{};
+    const auto policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0L));
+    if ((policy == SCHED_FIFO || policy == SCHED_RR) &&
+        host::raw_syscall(SYS_sched_getparam, 0L, &parameters) == 0)
+        thread_set_policy(main, policy, parameters.sched_priority);
     signals_start(main);
 }
 
@@ -174,6 +180,12 @@ void threads_after_fork(Fiber* survivor) {
     thread_of(survivor)->wanted = nullptr;
     kernel_state_after_fork();
     signals_after_fork(survivor);
+}
+
+void thread_set_policy(Fiber* fiber, int policy, int priority) {
+    thread_of(fiber)->policy = policy;
+    thread_of(fiber)->priority = priority;
+    fiber->wait_priority = policy == SCHED_FIFO || policy == SCHED_RR ? priority : 0;
 }
 
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
@@ -205,13 +217,10 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     thread->guard_size = (wanted.guard_size + kPage - 1) & ~(kPage - 1);
     Fiber* self = current_fiber();
     thread->has_explicit_policy = wanted.has_policy;
-    if (wanted.has_policy) {
-        thread->policy = wanted.policy;
-        thread->priority = wanted.priority;
-    } else if (self != nullptr) {
-        thread->policy = thread_of(self)->policy;
-        thread->priority = thread_of(self)->priority;
-    }
+    if (wanted.has_policy)
+        thread_set_policy(fiber, wanted.policy, wanted.priority);
+    else if (self != nullptr)
+        thread_set_policy(fiber, thread_of(self)->policy, thread_of(self)->priority);
     if (self != nullptr) memcpy(thread->name, thread_of(self)->name, sizeof thread->name);
     if (const int rc = kernel_state_of_new(fiber, wanted); rc != 0) {
         fiber_recycle(fiber);

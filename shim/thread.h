@@ -54,6 +54,8 @@ struct Thread {
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
 
+void thread_set_policy(Fiber* fiber, int policy, int priority);
+
 inline Thread* thread_of(Fiber* fiber) { return reinterpret_cast<Thread*>(fiber->client); }
 inline const Thread* thread_of(const Fiber* fiber) {
     return reinterpret_cast<const Thread*>(fiber->client);

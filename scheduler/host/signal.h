@@ -43,6 +43,10 @@ inline unsigned long stack_pointer(const void* context) {
     return static_cast<unsigned long>(
         static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
 }
+// Whether a handler interrupted libc in the waiting system call `number`, or where it is about to
+// make it (again); then its first argument.
+bool is_at_libc_call(const void* context, long number, uintptr_t* first_argument);
+
 // The mask that sigreturn will install.
 inline void set_saved_mask(void* context, uint64_t mask) {
     *reinterpret_cast<uint64_t*>(&static_cast<ucontext_t*>(context)->uc_sigmask) = mask;
@@ -50,6 +54,9 @@ inline void set_saved_mask(void* context, uint64_t mask) {
 inline uint64_t saved_mask(const void* context) {
     return *reinterpret_cast<const uint64_t*>(&static_cast<const ucontext_t*>(context)->uc_sigmask);
 }
+
+// What the kernel pushes for a handler, at most: the machine's registers.
+size_t signal_frame_size();
 
 // The registers of interrupted code, to tell from two looks whether it does anything but wait.
 struct RegisterSample {
