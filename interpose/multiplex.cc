@@ -6,6 +6,7 @@
 // M2: as in the kernel, a call sleeps on the files that it began with and asks about the numbers:
 // one that is closed meanwhile does not end the call, and is POLLNVAL at its next look.
 #include <poll.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include <new>
@@ -329,6 +330,23 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
                               : select_wait<kSmallCount>(fiber, count, total, sets, deadline_ns);
 }
 
+// What is ready now; the sets are written only then.  More than FD_SETSIZE: looked at in the wait.
+long select_at_once(int count, fd_set* read, fd_set* write, fd_set* except) {
+    if (count < 0 || count > FD_SETSIZE) return 0;
+    fd_set* const sets[3] = {read, write, except};
+    fd_set copies[3];
+    const size_t bytes = (static_cast<size_t>(count) + 63) / 64 * 8;
+    for (int i = 0; i < 3; i++)
+        if (sets[i] != nullptr) memcpy(&copies[i], sets[i], bytes);
+    const timespec nothing{};
+    const auto copy = [&](int i) { return sets[i] != nullptr ? &copies[i] : nullptr; };
+    const long ready =
+        host::raw_syscall(SYS_pselect6, count, copy(0), copy(1), copy(2), &nothing, nullptr);
+    for (int i = 0; ready > 0 && i < 3; i++)
+        if (sets[i] != nullptr) memcpy(sets[i], &copies[i], bytes);
+    return ready;
+}
+
 }  // namespace
 
 }  // namespace pfiber::interpose
@@ -360,6 +378,10 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
     if (!can_read_if_given(timeout) || !can_read_mask(mask))
         return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    if (mask != nullptr) {  // what is ready comes before a signal that the mask opens
+        const long ready = host::raw_syscall(SYS_poll, fds, count, 0);
+        if (ready != 0) return static_cast<int>(result(ready));
+    }
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
@@ -396,6 +418,10 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
     if (!can_read_if_given(timeout) || !can_read_mask(mask))
         return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    if (mask != nullptr) {
+        const long ready = select_at_once(count, read, write, except);
+        if (ready != 0) return static_cast<int>(result(ready));
+    }
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))

@@ -194,8 +194,9 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->id = g_scheduler.next_id.fetch_add(1, std::memory_order_relaxed);
     fiber->attention.store(0);
     fiber->depth = 1;  // left by fiber_start()
-    fiber->handler_depth = 0;
     fiber->wait_priority = 0;
+    fiber->pinned = 0;
+    fiber->is_attending = false;
     fiber->busy_wait_pc = 0;
     fiber->in_call = false;
     fiber->attends_in_call = false;

@@ -98,10 +98,10 @@ struct Fiber {
     int32_t lock_count = 0;
     uint64_t id = 0;
     uint32_t tid = 0;
-    int32_t handler_depth = 0;          // program signal handlers on this fiber
+    int32_t pinned = 0;                 // > 0: nothing moves it
+    bool is_attending = false;          // the preemption handler's frame below looks again
     bool noted_sigpipe = false;         // landed in the runtime, directed at this fiber
     const void* raised_info = nullptr;  // siginfo_t re-raised at our own kernel thread for it
-    uintptr_t handler_frame = 0;        // of the innermost: tells whether siglongjmp left it
     unsigned long busy_wait_pc = 0;     // where it was seen to busy-wait last
     int64_t since_ns = 0;               // when the present state began (dump)
     FiberTimer timer;
@@ -117,7 +117,7 @@ struct Fiber {
     int alternate_stack_flags = 0;
 
     // The layer above keeps its record of the thread here.
-    static constexpr size_t kClientBytes = 160;
+    static constexpr size_t kClientBytes = 176;
     alignas(16) unsigned char client[kClientBytes] = {};
 };
 

@@ -20,6 +20,7 @@
 
 namespace pfiber::shim {
 
+struct PendingSignal;
 struct StateRequest;
 
 struct Thread {
@@ -46,10 +47,15 @@ struct Thread {
     // ---- signals (signal.cc)
     uint64_t mask = 0;                          // blocked by this thread
     Platform::Atomic<uint64_t> pending{0};      // directed at it and not delivered
+    PendingSignal* queued = nullptr;            // those, by number (signal_queue.cc)
     Platform::Atomic<uint64_t> waiting_for{0};  // its sigwait set
     uint64_t suspend_restore = 0;               // mask to restore after sigsuspend-like calls
+    uint64_t mask_outside = 0;                  // what the outermost handler interrupted
+    int32_t handlers_active = 0;                // too high after a jump that restored no mask
     bool has_suspend_restore = false;
     bool takes_no_signals = false;  // it has ended; written under the queue's lock
+    bool is_delivering = false;     // deliver_pending() is between two handlers
+    bool deliver_again = false;     // and something came for it on top
     InterruptMark interrupts;
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");

@@ -68,11 +68,14 @@ void install_alternate_stack(uintptr_t low, size_t size, int flags) {
     raw_syscall(SYS_sigaltstack, &stack, nullptr);
 }
 
-void interrupt_blocking_syscall(void* context) {
+bool in_blocking_syscall(const void* context) {
     const unsigned long pc = program_counter(context);
-    if (pc < reinterpret_cast<unsigned long>(pfiber_blocking_begin) ||
-        pc >= reinterpret_cast<unsigned long>(pfiber_blocking_end))
-        return;
+    return pc >= reinterpret_cast<unsigned long>(pfiber_blocking_begin) &&
+           pc < reinterpret_cast<unsigned long>(pfiber_blocking_end);
+}
+
+void interrupt_blocking_syscall(void* context) {
+    if (!in_blocking_syscall(context)) return;
     static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
         static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_blocking_interrupted));
 }

@@ -76,6 +76,7 @@ void install_alternate_stack(uintptr_t low, size_t size, int flags);
 // *attention & mask is not zero up to the very instruction.  `arguments` are six.
 extern "C" long pfiber_blocking_syscall(const void* attention, uint32_t mask, long number,
                                         const long* arguments);
+bool in_blocking_syscall(const void* context);  // it interrupted that stub
 // In a handler: when it interrupted the stub before the kernel took the call (or is about to
 // restart it), makes the stub return -EINTR.
 void interrupt_blocking_syscall(void* context);
