@@ -1,6 +1,6 @@
 // A child of a program with threads ignores signals before it makes any thread of its own, as
 // daemons do, with some of them pending and sent to it.
-// expect: fibers>=2 native_fallbacks=0
+// expect: fibers>=1 native_fallbacks=0
 #include "../../support/twin.h"
 
 static void* same(void* arg) { return arg; }
