@@ -121,7 +121,7 @@ Worker* create_worker() {
     worker->random = static_cast<uint32_t>(worker->id) * 2654435761u | 1;
     worker->processor = worker->next_processor = worker->old_processor = nullptr;
     worker->locked_fiber = nullptr;
-    worker->must_end = worker->is_spinning = worker->is_idle = false;
+    worker->must_end = worker->is_spinning = worker->is_idle = worker->has_children = false;
     worker->handed = nullptr;
     worker->wake_word.store(0);
     worker->cpu_timer = -1;
@@ -229,7 +229,7 @@ void stop_worker(Worker* worker) {
         LockGuard guard(g_scheduler.lock);
         push_idle_worker(worker);
         // Spares beyond the processors end after a while without work.
-        if (!worker->is_leader &&
+        if (!worker->is_leader && !worker->has_children &&
             g_scheduler.idle_worker_count.load() > g_scheduler.processor_count)
             deadline = Platform::now_ns() + options().spare_ms * 1000000;
     }

@@ -142,6 +142,7 @@ void deliver(const epoll_event& event, Fiber*** tail) {
     // What these announce stays without a further edge, and urgent data ends a receive early (B4).
     if ((event.events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         descriptor->short_reads.store(ShortReads::kMeaningless, std::memory_order_relaxed);
+    if ((event.events & (EPOLLRDHUP | EPOLLHUP)) != 0) descriptor->has_hung_up = true;
     descriptor->ready.fetch_or(directions, std::memory_order_release);
     wake_waiters(descriptor, directions, Wake::kReady, tail);
 }
@@ -498,6 +499,7 @@ void descriptor_closing(int fd) {
         descriptor->no_nowait = descriptor->device = 0;
         descriptor->socket_type = descriptor->socket_family = 0;
         descriptor->is_listener = descriptor->is_blocking = false;
+        descriptor->has_hung_up = false;
         descriptor->thread_entry = 0;
     }
     ready_list(woken);

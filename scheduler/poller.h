@@ -69,6 +69,7 @@ struct Descriptor {
     uint8_t socket_family = 0;  // AF_INET…; 0: not asked yet
     bool is_listener = false;   // it was seen listening
     bool is_blocking = false;   // O_NONBLOCK is clear; believed while made_here && !is_shared
+    bool has_hung_up = false;   // an event told the end of what can be read
     Platform::Atomic<uint32_t> accept_turn{0};  // a fiber stands between poll and accept
     bool has_timeouts = false;                  // the two below are known
     int64_t receive_timeout_ns = 0;             // 0: none
