@@ -65,7 +65,8 @@ enum class AfterSwitch : uint8_t {
 // What an interrupted fiber's registers held (busy_wait.cc).
 struct BusySample {
     bool is_taken = false;
-    uint32_t tick = 0;  // schedule_tick: of which turn
+    uint32_t tick = 0;   // schedule_tick: of which turn
+    int64_t cpu_ns = 0;  // of the worker: code that did not run meanwhile stands still, too
     host::RegisterSample registers;
 };
 

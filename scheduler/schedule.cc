@@ -39,8 +39,9 @@ void finish_switch(Worker* worker) {
     Fiber* left = worker->previous;
     // The kernel's alternate stack is always the running fiber's: sigreturn on another worker then
     // restores the value that this worker has anyway.  Not before the jump: the kernel refuses to
-    // change it while the stack that is left is the alternate one.  The scheduler has none: a signal
-    // that came there would write on the stack of a fiber that runs elsewhere by now, or is gone.
+    // change it while the stack that is left is the alternate one.  The scheduler has none: a
+    // signal that came there would write on the stack of a fiber that runs elsewhere by now, or is
+    // gone.
     Fiber* entered = worker->current;
     if (__builtin_expect(entered->alternate_stack != worker->alternate_stack, 0)) {
         worker->alternate_stack = entered->alternate_stack;
