@@ -342,14 +342,8 @@ Fiber* find_runnable(Worker* worker) {
         }
         Platform::chaos_point();
         const bool was_spinning = worker->is_spinning;
-        if (was_spinning) {
-            worker->is_spinning = false;
-            g_scheduler.spinning.fetch_sub(1);
-        }
-        // Others need to look only when a submitter found no idle processor a moment ago (W4).
-        if ((was_spinning || g_scheduler.need_spinning.load() != 0) &&
-            recheck_after_release(worker))
-            continue;
+        worker->is_spinning = false;
+        if (g_scheduler.must_look_again(was_spinning) && recheck_after_release(worker)) continue;
         bool retry = false;
         if (Fiber* fiber = sleep_for_events(worker, &retry)) return fiber;
         if (retry) continue;

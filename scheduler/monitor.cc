@@ -162,10 +162,7 @@ bool one_round(int64_t now) {
 
 // Until somebody needs watching: a processor at work, an overdue timer, signals to hand out.
 void deep_sleep(int64_t deadline) {
-    g_scheduler.monitor_asleep.store(1);
-    const uint32_t word = g_scheduler.monitor_word.load();
-    if (nothing_to_watch()) Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
-    g_scheduler.monitor_asleep.store(0);
+    g_scheduler.monitor_sleep(nothing_to_watch, deadline);
 }
 
 [[noreturn]] void monitor_main(void* argument) {
@@ -215,10 +212,7 @@ void request_monitor(uint32_t requests) {
     wake_monitor();
 }
 
-void wake_monitor() {
-    g_scheduler.monitor_word.fetch_add(1);
-    Platform::futex_wake(g_scheduler.monitor_word, 1);
-}
+void wake_monitor() { g_scheduler.ring_monitor(); }
 
 bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);

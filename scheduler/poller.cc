@@ -19,7 +19,6 @@ namespace pfiber {
 namespace {
 
 constexpr int kBatch = 128;
-constexpr uint32_t kFree = 0, kInside = 1, kLookAgain = 2;  // Poller::busy
 constexpr uint64_t kBreakTag = ~uint64_t{0};
 
 int master_fd = -1;
@@ -230,7 +229,7 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
         waiter.who = {fiber, sequence};
         link(descriptor, &waiter);
         // After the link: io_restore_ready() raises the bit without the lock and looks for us then.
-        std::atomic_thread_fence(std::memory_order_seq_cst);
+        Platform::fence();
         if ((descriptor->ready.load(std::memory_order_relaxed) & waiter.directions) != 0) {
             unlink(descriptor, &waiter);
             is_ready = true;
@@ -287,14 +286,7 @@ void io_took_turn(Fiber* fiber) {
 
 Fiber* poll_ready(Processor* processor) {
     Poller& poller = processor->poller;
-    // At most one kernel thread inside an instance: a second one would only wait for its mutex.  It
-    // leaves a note instead, because the event that sent it here may have come after the first one
-    // looked, and the sleeper's edge for it is used up (B3).
-    uint32_t inside = kFree;
-    while (!poller.busy.compare_exchange_weak(inside, inside == kFree ? kInside : kLookAgain,
-                                              std::memory_order_acq_rel)) {
-    }
-    if (inside != kFree) return nullptr;
+    if (!poller.gate.enter()) return nullptr;
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
@@ -307,10 +299,7 @@ Fiber* poll_ready(Processor* processor) {
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
         if (count == kBatch) continue;  // what is left would send no further edge to the sleeper
         Platform::chaos_point();
-        inside = kInside;
-        if (poller.busy.compare_exchange_strong(inside, kFree, std::memory_order_acq_rel))
-            return first;
-        poller.busy.store(kInside, std::memory_order_release);
+        if (poller.gate.leave()) return first;
     }
 }
 

@@ -12,6 +12,7 @@
 
 #include "scheduler/fiber.h"
 #include "scheduler/lock.h"
+#include "scheduler/poller_gate.h"
 
 namespace pfiber {
 
@@ -93,7 +94,7 @@ void descriptors_all_shared();
 struct Poller {
     int epoll_fd = -1;
     int id = 0;
-    Platform::Atomic<uint32_t> busy{0};       // one kernel thread at a time is inside
+    PollerGate<Platform> gate;
     Platform::Atomic<int32_t> waiters{0};     // fibers parked on descriptors registered here
     Platform::Atomic<int32_t> registered{0};  // descriptors in the instance
     Platform::Atomic<int64_t> last_poll_ns{0};

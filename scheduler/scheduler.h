@@ -4,6 +4,7 @@
 
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
+#include "scheduler/wake_words.h"
 
 namespace pfiber {
 
@@ -24,23 +25,18 @@ struct FiberList {
 };
 
 // All runtime state of the process; the fork child builds it anew and trusts no inherited lock.
-struct Scheduler {
+struct Scheduler : WakeWords<Platform> {
     Lock lock;  // global queue, idle processors, idle workers
     FiberList global;
     Processor* idle_processors = nullptr;
-    Platform::Atomic<int32_t> idle_processor_count{0};
     Worker* idle_workers = nullptr;
     Platform::Atomic<int32_t> idle_worker_count{0};
-    Platform::Atomic<int32_t> spinning{0};
-    Platform::Atomic<uint32_t> need_spinning{0};
     int processor_count = 0;
     Processor* processors[kMaxProcessors] = {};
     Platform::Atomic<Worker*> workers{nullptr};        // every worker ever made, newest first
     Platform::Atomic<int32_t> worker_count{0};         // alive
     Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
-    Platform::Atomic<uint32_t> monitor_asleep{0};
-    Platform::Atomic<uint32_t> monitor_word{0};
-    Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
+    Platform::Atomic<uint32_t> requests{0};            // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
     Lock registry_lock;

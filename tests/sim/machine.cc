@@ -215,6 +215,12 @@ void Machine::new_quantum() {
     g_quantum = given_quantum_;
 }
 
+void Machine::calm() {
+    stall_one_in_ = 0;
+    wake_latency_ns_ = 5000;
+    by_priority_ = false;
+}
+
 void Machine::lower_priority() {
     if (by_priority_ && self->priority > 8) self->priority /= 2;
 }

@@ -118,6 +118,7 @@ class Machine {
     int64_t cpu_ps(const KernelThread* thread) const;
     void decide();  // next scheduling decision; called by step_slow()
     void lower_priority();
+    void calm();  // from now on nothing stalls and wake-ups take 5 us: for bounds in virtual time
 
     int64_t now_ns() const { return g_clock_ps / 1000; }
     static int64_t next_due_ns() { return g_due_ps / 1000; }
