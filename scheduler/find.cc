@@ -50,6 +50,13 @@ void global_put(Fiber* fiber) {
     wake_worker();
 }
 
+// At the tail of the ring of the caller's processor; scheduler lock held.
+static void put_locked(Processor* processor, Fiber* fiber) {
+    processor->queue.put(fiber, false, [](Fiber** batch, uint32_t count) {
+        for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
+    });
+}
+
 // Takes a fair share; the first is returned, the others go to the processor's ring (which has room:
 // at most half of its capacity is taken, and the owner calls this with an almost empty ring).
 Fiber* global_take(Processor* processor, int limit) {
@@ -62,11 +69,7 @@ Fiber* global_take(Processor* processor, int limit) {
     if (count > kMost) count = kMost;
     if (limit > 0 && count > limit) count = limit;
     Fiber* first = global.unlink_front();
-    for (int i = 1; i < count; i++) {
-        processor->queue.put(global.unlink_front(), false, [&global](Fiber** batch, uint32_t n) {
-            for (uint32_t k = 0; k < n; k++) global.push_back(batch[k]);
-        });
-    }
+    for (int i = 1; i < count; i++) put_locked(processor, global.unlink_front());
     // Now that the ring shows them: a worker that goes idle looks without the lock, and nobody else
     // would be woken for them.
     global.size.fetch_sub(count, std::memory_order_release);
@@ -272,7 +275,7 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
     *now = Platform::now_ns();
     processor->now_ns.store(*now, std::memory_order_relaxed);
-    if (processor->timers.earliest_ns() <= *now) run_timers(processor, *now);
+    const bool is_timed = processor->timers.earliest_ns() <= *now && run_timers(processor, *now);
     if (worker->handed != nullptr) {
         Fiber* fiber = worker->handed;
         worker->handed = nullptr;
@@ -286,7 +289,10 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
             ready_list(poll_ready(processor));
         if (!g_scheduler.global.is_empty()) {
             LockGuard guard(g_scheduler.lock);
-            if (Fiber* fiber = global_take(processor, 1)) return fiber;
+            Fiber* fiber = global_take(processor, 1);
+            if (fiber != nullptr && !is_timed) return fiber;
+            // Somebody in the next slot is late already.
+            if (fiber != nullptr) put_locked(processor, fiber);
         }
     }
     bool inherits = false;

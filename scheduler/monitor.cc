@@ -24,11 +24,13 @@ constexpr int64_t kShortestSleepNs = 20000;
 constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
-constexpr int64_t kTimerLateNs = 100000;
+constexpr int64_t kTimerAskNs = 20000;       // an overdue timer: its processor is asked to look,
+constexpr int64_t kTimerLateNs = 100000;     // and then the monitor runs it itself
 constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
 Worker* monitor;
+int64_t asked_timer_ns = kNever;  // the timer for which a processor was asked last; the monitor's
 
 bool work_waits(Processor* processor) {
     return !processor->queue.is_empty() || !g_scheduler.global.is_empty() ||
@@ -129,6 +131,22 @@ bool look_at_poller(Processor* processor, int64_t now) {
     return true;
 }
 
+// Timers of a processor that runs on.  Who enters a hook lets its worker look around, which is
+// soonest; they wait for nobody who does not.
+bool look_at_timers(Processor* processor, ProcessorStatus status, int64_t now) {
+    const int64_t timer = processor->timers.earliest_ns();
+    const int64_t late = now - timer;
+    if (late < kTimerAskNs) return false;
+    if (late > kTimerLateNs || status != ProcessorStatus::kRunning)
+        return run_timers(processor, now);
+    asked_timer_ns = timer;
+    processor->look_around.store(1, std::memory_order_relaxed);
+    Worker* worker = processor->worker;
+    Fiber* fiber = worker == nullptr ? nullptr : worker->current;
+    if (fiber != nullptr && !fiber->is_scheduler) fiber->attention.fetch_or(kAttendPreempt);
+    return false;
+}
+
 bool everything_idle() {
     return g_scheduler.idle_processor_count.load() == g_scheduler.processor_count;
 }
@@ -143,7 +161,8 @@ bool one_round(int64_t now) {
     if (g_scheduler.thread_refused.exchange(0) != 0) wake_worker();
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];
-        switch (processor->status.load()) {
+        const ProcessorStatus status = processor->status.load();
+        switch (status) {
             case ProcessorStatus::kInCall:
                 did_something |= retake_from_call(processor, now);
                 break;
@@ -153,8 +172,7 @@ bool one_round(int64_t now) {
             case ProcessorStatus::kIdle:
                 break;
         }
-        if (now - processor->timers.earliest_ns() > kTimerLateNs && !everything_idle())
-            did_something |= run_timers(processor, now);
+        if (!everything_idle()) did_something |= look_at_timers(processor, status, now);
         did_something |= look_at_poller(processor, now);
     }
     return did_something;
@@ -162,7 +180,25 @@ bool one_round(int64_t now) {
 
 // Until somebody needs watching: a processor at work, an overdue timer, signals to hand out.
 void deep_sleep(int64_t deadline) {
+    g_scheduler.monitor_covers_ns.store(INT64_MIN);  // it is rung before a processor runs on
     g_scheduler.monitor_sleep(nothing_to_watch, deadline);
+}
+
+// Between two rounds; less when a timer comes before that.  After its processor was asked to
+// look around, the second look at a timer comes later.
+void short_sleep(int64_t now, int64_t sleep_ns) {
+    const uint32_t word = g_scheduler.monitor_word.load();
+    int64_t until = now + sleep_ns;
+    g_scheduler.monitor_covers_ns.store(until);
+    // One that is armed from here on and is earlier rings.
+    const int64_t timer = earliest_timer_ns();
+    if (timer < until) {
+        g_scheduler.monitor_covers_ns.store(timer);
+        const int64_t look = timer + (timer == asked_timer_ns ? kTimerLateNs : kTimerAskNs);
+        if (look < until && sleep_ns > kShortestSleepNs)
+            until = look > now + kShortestSleepNs ? look : now + kShortestSleepNs;
+    }
+    Platform::futex_wait(g_scheduler.monitor_word, word, until);
 }
 
 [[noreturn]] void monitor_main(void* argument) {
@@ -181,12 +217,7 @@ void deep_sleep(int64_t deadline) {
             sleep_ns = kShortestSleepNs;
             idle_rounds = idle_since = 0;
         } else {
-            int64_t until = now + sleep_ns;
-            const int64_t timer = earliest_timer_ns();
-            if (timer != kNever && timer + kTimerLateNs < until && sleep_ns > kShortestSleepNs)
-                until = timer + kTimerLateNs > now + kShortestSleepNs ? timer + kTimerLateNs
-                                                                      : now + kShortestSleepNs;
-            Platform::futex_wait(g_scheduler.monitor_word, g_scheduler.monitor_word.load(), until);
+            short_sleep(now, sleep_ns);
         }
         now = Platform::now_ns();
         const uint32_t requests = g_scheduler.requests.exchange(0);
@@ -213,6 +244,12 @@ void request_monitor(uint32_t requests) {
 }
 
 void wake_monitor() { g_scheduler.ring_monitor(); }
+
+// A processor runs on with a timer that comes before the monitor's next look.
+void tell_monitor_of_timer(int64_t deadline_ns) {
+    g_scheduler.monitor_covers_ns.store(deadline_ns);  // told once
+    wake_monitor();
+}
 
 bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);

@@ -36,6 +36,9 @@ struct Scheduler : WakeWords<Platform> {
     Platform::Atomic<Worker*> workers{nullptr};        // every worker ever made, newest first
     Platform::Atomic<int32_t> worker_count{0};         // alive
     Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
+    // The earliest timer that the monitor's present sleep takes into account; it is rung for an
+    // earlier one of a processor that runs on (T1).
+    Platform::Atomic<int64_t> monitor_covers_ns{INT64_MIN};
     Platform::Atomic<uint32_t> requests{0};            // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
@@ -86,6 +89,7 @@ int64_t earliest_timer_ns();  // over all processors
 // monitor.cc
 bool monitor_start();
 void wake_monitor();
+void tell_monitor_of_timer(int64_t deadline_ns);
 
 // preempt.cc
 void preempt_install();

@@ -79,7 +79,11 @@ bool run_timers(Processor* processor, int64_t now_ns) {
         }
     }
     if (expired == nullptr) return false;
-    ready_list(expired);
+    // Who has waited for a time is late already: the earliest goes to the next slot, as in Go.
+    Fiber* rest = expired->queue_next;
+    expired->queue_next = nullptr;
+    ready_list(rest);
+    ready(expired, true);
     return true;
 }
 
