@@ -119,6 +119,9 @@ demo-servers: deps-check all  ## stock Debian servers under pfiber, driven by th
 bench: all  ## native against pfiber in alternating runs
 	$(Q)tests/bench/run
 
+opts: all  ## the Open POSIX Test Suite, built elsewhere: make opts SUITE=dir
+	$(Q)tests/opts/run $(OPTS) $(or $(SUITE),$(error SUITE=dir is needed: a folder for each feature, with its programs))
+
 deps-check:
 	$(Q).ci/deps --quiet
 
@@ -137,5 +140,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check unit model sim soak mutate test demo demo-servers bench lint format docs clean help
+.PHONY: all deps deps-check unit model sim soak mutate test demo demo-servers bench opts lint format docs clean help
 .DELETE_ON_ERROR:

@@ -5,16 +5,11 @@
 
 #include "interpose/hooks.h"
 #include "scheduler/runtime.h"
+#include "shim/kernel_state.h"
 
 using namespace pfiber;
 
 namespace {
-
-// The first change binds; later ones of the same fiber find it bound.
-void bind() {
-    Fiber* self = current_fiber();
-    if (self != nullptr && self->locked_worker == nullptr) lock_to_worker(self);
-}
 
 int finish(long rc) {
     if (rc >= 0) return static_cast<int>(rc);
@@ -24,8 +19,7 @@ int finish(long rc) {
 
 template <class... A>
 int bound_call(long number, A... arguments) {
-    bind();
-    return finish(host::raw_syscall(number, arguments...));
+    return finish(shim::change_own_state(current_fiber(), number, arguments...));
 }
 
 }  // namespace
@@ -38,8 +32,8 @@ int pf_pkey_alloc(unsigned flags, unsigned rights) {
     return bound_call(SYS_pkey_alloc, flags, rights);
 }
 int pf_pkey_set(int key, unsigned rights) {
-    bind();
-    return real(pkey_set)(key, rights);
+    shim::KernelStateChange change(current_fiber());
+    return static_cast<int>(change.done(real(pkey_set)(key, rights)));
 }
 
 int pf_ioperm(unsigned long first, unsigned long count, int on) {
@@ -51,8 +45,9 @@ int pf_modify_ldt(int function, void* data, unsigned long size) {
     constexpr int kRead = 0;
     constexpr int kReadDefault = 2;
     // Written entries are the process's; a segment register that names one is the kernel thread's.
-    if (function != kRead && function != kReadDefault) bind();
-    return finish(host::raw_syscall(SYS_modify_ldt, function, data, size));
+    if (function == kRead || function == kReadDefault)
+        return finish(host::raw_syscall(SYS_modify_ldt, function, data, size));
+    return bound_call(SYS_modify_ldt, function, data, size);
 }
 
 // ---- tracing: the tracer is a kernel thread, and only it may ask
@@ -64,12 +59,12 @@ long pf_ptrace(__ptrace_request request, ...) {
     void* const address = va_arg(list, void*);
     void* data = va_arg(list, void*);
     va_end(list);
-    bind();
     // The peeking requests store the word they find; libc returns it.
     long word = 0;
     const bool peeks = request >= PTRACE_PEEKTEXT && request <= PTRACE_PEEKUSER;
     if (peeks) data = &word;
-    const long rc = host::raw_syscall(SYS_ptrace, request, pid, address, data);
+    const long rc =
+        shim::change_own_state(current_fiber(), SYS_ptrace, request, pid, address, data);
     if (rc < 0) return finish(rc);
     if (!peeks) return rc;
     errno = 0;  // as libc: a word of -1 is told from an error by it

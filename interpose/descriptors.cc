@@ -13,6 +13,7 @@
 #include "interpose/hooks.h"
 #include "interpose/io.h"
 #include "shim/mask.h"
+#include "shim/signal.h"
 
 namespace pfiber::interpose {
 
@@ -203,6 +204,11 @@ int pf_pclose(FILE* file) {
     if (fiber == nullptr) return real(pclose)(file);
     shim::cancellation_point(fiber);
     enter_blocking_call(fiber);
+    // A kick before this point is not attended in the call; one from here on is.
+    while ((fiber->attention.load() & kAttendSignal) != 0) {
+        exit_call(fiber);
+        enter_blocking_call(fiber);
+    }
     const int answer = real(pclose)(file);
     exit_call(fiber);
     return answer;
@@ -248,6 +254,7 @@ int pf_epoll_ctl(int epoll, int operation, int fd, epoll_event* event) {
 int pf_signalfd(int fd, const sigset_t* mask, int flags) {
     if (fd >= 0 && is_hidden(fd)) return static_cast<int>(result(-EBADF));
     const long answer = host::raw_syscall(SYS_signalfd4, fd, mask, 8, flags);
+    if (answer >= 0 && calling_fiber() != nullptr) shim::kernel_keeps_pending(shim::mask_of(mask));
     return static_cast<int>(result(fd == -1 ? made(answer, DescriptorKind::kOther) : answer));
 }
 int pf_memfd_create(const char* name, unsigned flags) {

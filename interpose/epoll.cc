@@ -66,6 +66,11 @@ int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sig
         return static_cast<int>(
             result(host::raw_syscall(SYS_epoll_pwait, fd, events, most, timeout, mask, 8)));
     shim::cancellation_point(fiber);
+    if (!can_read_mask(mask)) return static_cast<int>(result(-EFAULT));
+    if (mask != nullptr) {  // what is ready comes before a signal that the mask opens
+        const long ready = host::raw_syscall(SYS_epoll_wait, fd, events, most, 0);
+        if (ready != 0 || timeout == 0) return static_cast<int>(result(ready));
+    }
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
@@ -85,7 +90,14 @@ int pf_epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeo
         return static_cast<int>(
             result(host::raw_syscall(SYS_epoll_pwait2, fd, events, most, timeout, mask, 8)));
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout) || !can_read_mask(mask))
+        return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    if (mask != nullptr) {  // what is ready comes before a signal that the mask opens
+        const long ready = host::raw_syscall(SYS_epoll_wait, fd, events, most, 0);
+        if (ready != 0 || (timeout != nullptr && timeout->tv_sec == 0 && timeout->tv_nsec == 0))
+            return static_cast<int>(result(ready));
+    }
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))

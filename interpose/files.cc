@@ -5,6 +5,7 @@
 
 #include "interpose/hooks.h"
 #include "interpose/io.h"
+#include "interpose/thread_files.h"
 #include "shim/mask.h"
 
 namespace pfiber::interpose {
@@ -15,11 +16,14 @@ namespace {
 long open_on(Fiber* fiber, int directory, const char* path, int flags, mode_t mode) {
     if (is_hidden(directory)) return -EBADF;
     // O_LARGEFILE is the kernel's business on this machine only in name; libc sets it nowhere.
-    const long fd = fiber == nullptr ? host::raw_syscall(SYS_openat, directory, path, flags, mode)
-                                     : maybe_call(fiber, Restart::kYes, SYS_openat, directory, path,
-                                                  flags, mode);
+    if (fiber == nullptr) {
+        const long fd = host::raw_syscall(SYS_openat, directory, path, flags, mode);
+        note_opened(fd, DescriptorKind::kUnknown, true);
+        return fd;
+    }
+    const long fd = maybe_call(fiber, Restart::kYes, SYS_openat, directory, path, flags, mode);
     note_opened(fd, DescriptorKind::kUnknown, true);
-    return fd;
+    return opened_thread_file(fiber, fd, directory, path, flags);
 }
 
 bool takes_mode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
@@ -28,6 +32,26 @@ int open_at_point(int directory, const char* path, int flags, mode_t mode) {
     Fiber* fiber = calling_fiber();
     if (fiber != nullptr) shim::cancellation_point(fiber);
     return static_cast<int>(result(open_on(fiber, directory, path, flags, mode)));
+}
+
+// A call on a path, no cancellation point; a thread's entry in /proc is found under a fiber's id.
+template <class... A>
+long path_call(long number, int directory, const char* path, A... rest) {
+    Fiber* fiber = calling_fiber();
+    if (is_hidden(directory)) return result(-EBADF);
+    return result(call_on_path(fiber, directory, path, [&](int at, const char* name) {
+        return fiber == nullptr ? host::raw_syscall(number, at, name, rest...)
+                                : disk_call(fiber, number, at, name, rest...);
+    }));
+}
+
+int status_of(int directory, const char* path, struct stat* status, int flags) {
+    const auto rc = static_cast<int>(path_call(SYS_newfstatat, directory, path, status, flags));
+    if (rc != 0) return rc;
+    unsigned long links = status->st_nlink;
+    count_threads(calling_fiber(), directory, path, &links);
+    status->st_nlink = links;
+    return rc;
 }
 
 // The same forms for a descriptor that the program may not have opened (D2).
@@ -137,18 +161,15 @@ int pf_truncate64(const char* path, off64_t size) {
 ssize_t pf_readahead(int fd, off64_t offset, size_t size) {
     return file_call(SYS_readahead, fd, offset, size);
 }
-int pf_stat(const char* path, struct stat* status) {
-    return static_cast<int>(short_call(SYS_newfstatat, AT_FDCWD, path, status, 0));
-}
+int pf_stat(const char* path, struct stat* status) { return status_of(AT_FDCWD, path, status, 0); }
 int pf_lstat(const char* path, struct stat* status) {
-    return static_cast<int>(
-        short_call(SYS_newfstatat, AT_FDCWD, path, status, AT_SYMLINK_NOFOLLOW));
+    return status_of(AT_FDCWD, path, status, AT_SYMLINK_NOFOLLOW);
 }
 int pf_fstatat(int directory, const char* path, struct stat* status, int flags) {
-    return static_cast<int>(file_call(SYS_newfstatat, directory, path, status, flags));
+    return status_of(directory, path, status, flags);
 }
 int pf_statx(int directory, const char* path, int flags, unsigned mask, struct statx* status) {
-    return static_cast<int>(file_call(SYS_statx, directory, path, flags, mask, status));
+    return static_cast<int>(path_call(SYS_statx, directory, path, flags, mask, status));
 }
 int pf_statfs(const char* path, struct statfs* status) {
     return static_cast<int>(short_call(SYS_statfs, path, status));
@@ -157,16 +178,26 @@ int pf_fstatfs(int fd, struct statfs* status) {
     return static_cast<int>(file_call(SYS_fstatfs, fd, status));
 }
 ssize_t pf_getdents64(int fd, void* data, size_t size) {
-    return file_call(SYS_getdents64, fd, data, size);
+    if (is_hidden(fd)) return result(-EBADF);
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return result(list_threads(fd, data, size));
+    enter_call(fiber);
+    const long answer = list_threads(fd, data, size);
+    exit_call(fiber);
+    return result(answer);
 }
 ssize_t pf_readlink(const char* path, char* data, size_t size) {
-    return short_call(SYS_readlink, path, data, size);
+    return pf_readlinkat(AT_FDCWD, path, data, size);
 }
 ssize_t pf_readlinkat(int directory, const char* path, char* data, size_t size) {
-    return file_call(SYS_readlinkat, directory, path, data, size);
+    const long answer = path_call(SYS_readlinkat, directory, path, data, size);
+    Fiber* fiber = calling_fiber();
+    if (answer < 0 || fiber == nullptr) return answer;
+    const long link = read_self_link(fiber, directory, path, data, size);
+    return link < 0 ? answer : link;
 }
 int pf_access(const char* path, int mode) {
-    return static_cast<int>(short_call(SYS_access, path, mode));
+    return static_cast<int>(path_call(SYS_faccessat, AT_FDCWD, path, mode));
 }
 int pf_faccessat(int directory, const char* path, int mode, int flags) {
     return static_cast<int>(file_call(SYS_faccessat2, directory, path, mode, flags));

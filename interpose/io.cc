@@ -198,6 +198,9 @@ Step Waiting::wait(WaitReason reason) {
         }
     }
     if (shim::cancellation_is_due(fiber_)) return Step::kInterrupted;
+    // A handler that ran after a wait that ended for another reason (the number was closed, an
+    // event that somebody else took): natively the call never left its one wait.
+    if (shim::interrupted_since(fiber_, mark_, true)) return Step::kInterrupted;
     IoWaiter waiter;
     waiter.fd = fd;
     waiter.directions = direction_;

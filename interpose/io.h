@@ -16,11 +16,19 @@
 #include "interpose/clocks.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/syscall.h"
+#include "scheduler/host/touch.h"
 #include "scheduler/runtime.h"
 #include "scheduler/runtime_descriptors.h"
 #include "shim/interrupt.h"
 
 namespace pfiber::interpose {
+
+using host::can_read;
+using host::can_read_if_given;
+using host::can_write;
+
+// The kernel reads 8 bytes of it.
+inline bool can_read_mask(const sigset_t* mask) { return mask == nullptr || can_read(mask, 8); }
 
 // The fiber to serve in user space; null: this call is the kernel's business alone (before the
 // start, foreign threads, a signal handler that runs on top of a system call).

@@ -3,6 +3,7 @@
 // M1: the ready bits are taken back before the kernel is asked, so that an event that comes after
 // its answer is seen by the wait.  When the answer is "something", the bits taken are put back:
 // other fibers may rely on them.  None of these calls is ever resumed by SA_RESTART.
+#include <string.h>
 #include <poll.h>
 #include <sys/mman.h>
 
@@ -149,6 +150,8 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
         Step step = Step::kRetry;
         if (answer != 0)
             watch.restore();
+        else if (shim::interrupted_since(fiber, mark, false))  // after a wait that ended otherwise
+            step = Step::kInterrupted;
         else
             step = watch.wait(deadline_ns, moved);
         RuntimeSection::leave(fiber);
@@ -334,11 +337,30 @@ long select_on(Fiber* fiber, int count, fd_set* const sets[3], int64_t deadline_
     if (count < 0) return -EINVAL;
     if (static_cast<unsigned>(count) > kMostDescriptors) count = kMostDescriptors;
     const size_t words = (static_cast<size_t>(count) + 63) / 64;
+    for (int k = 0; k < 3; k++)
+        if (sets[k] != nullptr && !can_write(sets[k], words * sizeof(Word))) return -EFAULT;
     unsigned total = 0;
     for (size_t w = 0; w < words; w++)
         total += static_cast<unsigned>(__builtin_popcountl(any_bits(sets, w, count)));
     return total <= kFewCount ? select_wait<kFewCount>(fiber, count, total, sets, deadline_ns)
                               : select_wait<kSmallCount>(fiber, count, total, sets, deadline_ns);
+}
+
+// What is ready now; the sets are written only then.  More than FD_SETSIZE: looked at in the wait.
+long select_at_once(int count, fd_set* read, fd_set* write, fd_set* except) {
+    if (count < 0 || count > FD_SETSIZE) return 0;
+    fd_set* const sets[3] = {read, write, except};
+    fd_set copies[3];
+    const size_t bytes = (static_cast<size_t>(count) + 63) / 64 * 8;
+    for (int i = 0; i < 3; i++)
+        if (sets[i] != nullptr) memcpy(&copies[i], sets[i], bytes);
+    const timespec nothing{};
+    const auto copy = [&](int i) { return sets[i] != nullptr ? &copies[i] : nullptr; };
+    const long ready =
+        host::raw_syscall(SYS_pselect6, count, copy(0), copy(1), copy(2), &nothing, nullptr);
+    for (int i = 0; ready > 0 && i < 3; i++)
+        if (sets[i] != nullptr) memcpy(sets[i], &copies[i], bytes);
+    return ready;
 }
 
 }  // namespace
@@ -369,7 +391,13 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
             SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
     }
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout) || !can_read_mask(mask))
+        return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    if (mask != nullptr) {  // what is ready comes before a signal that the mask opens
+        const long ready = host::raw_syscall(SYS_poll, fds, count, 0);
+        if (ready != 0) return static_cast<int>(result(ready));
+    }
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
@@ -403,7 +431,13 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
                                      timeout != nullptr ? &copy : nullptr, &with_size)));
     }
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout) || !can_read_mask(mask))
+        return static_cast<int>(result(-EFAULT));
     if (is_bad(timeout)) return static_cast<int>(result(-EINVAL));
+    if (mask != nullptr) {
+        const long ready = select_at_once(count, read, write, except);
+        if (ready != 0) return static_cast<int>(result(ready));
+    }
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
@@ -417,6 +451,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     Fiber* fiber = calling_fiber();
     timespec left{};
     if (timeout != nullptr) {
+        if (fiber != nullptr && !can_read(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout->tv_sec < 0 || timeout->tv_usec < 0) return static_cast<int>(result(-EINVAL));
         constexpr int64_t kSecond = 1000000;
         left = {timeout->tv_sec, (timeout->tv_usec % kSecond) * 1000};

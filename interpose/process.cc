@@ -150,12 +150,6 @@ int pf_posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_actions
     return real(posix_spawnp)(pid, file, actions, attributes, argv, envp);
 }
 
-int pf_system(const char* command) {
-    if (Fiber* fiber = current_fiber()) cancellation_point(fiber);
-    ForeignMode foreign;
-    return real(system)(command);
-}
-
 FILE* pf_popen(const char* command, const char* mode) {
     ForeignMode foreign;
     return real(popen)(command, mode);
@@ -178,7 +172,8 @@ int pf_wordexp(const char* words, wordexp_t* result, int flags) {
 int pf_execve(const char* path, char* const argv[], char* const envp[]) {
     Fiber* fiber = current_fiber();
     uint64_t old = 0;
-    // The new program inherits the calling thread's mask.
+    // The new program inherits the calling thread's mask, and what is pending.
+    if (fiber != nullptr) kernel_keeps_pending(~uint64_t{0});
     if (fiber != nullptr) old = install_exact_mask(thread_of(fiber)->mask);
     const long rc = host::raw_syscall(SYS_execve, path, argv, envp);
     if (fiber != nullptr) install_exact_mask(old);

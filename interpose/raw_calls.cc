@@ -53,12 +53,18 @@ long in_kernel_form(Call call) {
 // The kernel's signal set is one word, and its size comes with the call.
 struct KernelSet {
     sigset_t set;
-    bool is_valid;
     bool is_given;
+    long error = 0;
 
-    KernelSet(long word, long size) : is_valid(size == 8), is_given(word != 0) {
+    KernelSet(long word, long size) : is_given(word != 0) {
         sigemptyset(&set);
-        if (is_valid && is_given) memcpy(&set, reinterpret_cast<const void*>(word), 8);
+        const void* given = reinterpret_cast<const void*>(word);
+        if (size != 8)
+            error = -EINVAL;
+        else if (is_given && !can_read(given, 8))
+            error = -EFAULT;
+        else if (is_given)
+            memcpy(&set, given, 8);
     }
     const sigset_t* get() const { return is_given ? &set : nullptr; }
 };
@@ -71,11 +77,13 @@ struct SizedSet {
 
 long served_sigprocmask(const long* a) {
     const KernelSet set(a[1], a[3]);
-    if (!set.is_valid) return -EINVAL;
+    if (set.error != 0) return set.error;
     sigset_t old;
     const long answer =
         in_kernel_form([&] { return pf_sigprocmask(static_cast<int>(a[0]), set.get(), &old); });
-    if (answer == 0 && a[2] != 0) memcpy(as<void*>(a[2]), &old, 8);
+    if (answer != 0 || a[2] == 0) return answer;
+    if (!can_write(as<void*>(a[2]), 8)) return -EFAULT;
+    memcpy(as<void*>(a[2]), &old, 8);
     return answer;
 }
 
@@ -83,12 +91,16 @@ long served_sigpending(const long* a) {
     if (static_cast<unsigned long>(a[1]) > 8) return -EINVAL;
     sigset_t pending;
     const long answer = in_kernel_form([&] { return pf_sigpending(&pending); });
-    if (answer == 0) memcpy(as<void*>(a[0]), &pending, static_cast<size_t>(a[1]));
+    if (answer != 0) return answer;
+    if (!can_write(as<void*>(a[0]), static_cast<size_t>(a[1]))) return -EFAULT;
+    memcpy(as<void*>(a[0]), &pending, static_cast<size_t>(a[1]));
     return answer;
 }
 
 long served_sigaction(const long* a) {
     if (a[3] != 8) return -EINVAL;
+    if (!can_read_if_given(as<const host::KernelSigaction*>(a[1]))) return -EFAULT;
+    if (a[2] != 0 && !can_write(as<void*>(a[2]), sizeof(host::KernelSigaction))) return -EFAULT;
     struct sigaction action {
     }, old{};
     if (a[1] != 0) {
@@ -122,8 +134,9 @@ long served_tkill(const long* a) {
 
 long served_pselect(const long* a) {
     const auto* sized = as<const SizedSet*>(a[5]);
+    if (!can_read_if_given(sized)) return -EFAULT;
     const KernelSet set(sized != nullptr ? sized->word : 0, sized != nullptr ? sized->size : 8);
-    if (set.is_given && !set.is_valid) return -EINVAL;
+    if (set.is_given && set.error != 0) return set.error;
     return in_kernel_form([&] {
         return pf_pselect(static_cast<int>(a[0]), as<fd_set*>(a[1]), as<fd_set*>(a[2]),
                           as<fd_set*>(a[3]), as<const timespec*>(a[4]), set.get());
@@ -162,19 +175,19 @@ long serve_masked(long number, const long* a, bool* is_ours) {
             return served_pselect(a);
         case SYS_rt_sigsuspend: {
             const KernelSet set(a[0], a[1]);
-            if (!set.is_valid) return -EINVAL;
+            if (set.error != 0) return set.error;
             return in_kernel_form([&] { return pf_sigsuspend(set.get()); });
         }
         case SYS_rt_sigtimedwait: {
             const KernelSet set(a[0], a[3]);
-            if (!set.is_valid) return -EINVAL;
+            if (set.error != 0) return set.error;
             return in_kernel_form([&] {
                 return pf_sigtimedwait(set.get(), as<siginfo_t*>(a[1]), as<const timespec*>(a[2]));
             });
         }
         case SYS_ppoll: {
             const KernelSet set(a[3], a[3] != 0 ? a[4] : 8);
-            if (!set.is_valid) return -EINVAL;
+            if (set.error != 0) return set.error;
             return in_kernel_form([&] {
                 return pf_ppoll(as<pollfd*>(a[0]), static_cast<nfds_t>(a[1]),
                                 as<const timespec*>(a[2]), set.get());
@@ -183,7 +196,7 @@ long serve_masked(long number, const long* a, bool* is_ours) {
         case SYS_epoll_pwait:
         case SYS_epoll_pwait2: {
             const KernelSet set(a[4], a[4] != 0 ? a[5] : 8);
-            if (!set.is_valid) return -EINVAL;
+            if (set.error != 0) return set.error;
             return in_kernel_form([&] {
                 const int fd = static_cast<int>(a[0]), most = static_cast<int>(a[2]);
                 auto* events = as<epoll_event*>(a[1]);
@@ -194,7 +207,7 @@ long serve_masked(long number, const long* a, bool* is_ours) {
         }
         case SYS_signalfd4: {
             const KernelSet set(a[1], a[2]);
-            if (!set.is_valid) return -EINVAL;
+            if (set.error != 0) return set.error;
             return in_kernel_form([&] {
                 return pf_signalfd(static_cast<int>(a[0]), &set.set, static_cast<int>(a[3]));
             });

@@ -7,4 +7,7 @@ namespace pfiber::interpose {
 // kernel's form.  False: it is none that waits, makes or closes descriptors.
 bool serve_raw_call(long number, const long* arguments, long* answer);
 
+// syscall(2) about what the kernel keeps per thread, or with a thread's id.  False: it is none.
+bool serve_thread_call(long number, const long* arguments, long* answer);
+
 }  // namespace pfiber::interpose

@@ -1,17 +1,17 @@
-// Scheduling parameters, affinity, names through prctl, and CPU clocks of threads.
+// Scheduling parameters, affinity, nice values and CPU clocks of threads.
 //
-// The kernel schedules workers.  A fiber that asks for an affinity or policy of its own is bound to
-// its worker, which then has it; calls about fibers translate their ids, since the kernel never
-// sees one.  Normal policy for everybody is recorded and needs nothing.
+// The kernel schedules workers.  A fiber with an affinity, policy or nice value of its own is bound
+// to its worker, which then has it (shim/kernel_state.h); calls about fibers translate their ids,
+// since the kernel never sees one.  Normal policy for everybody is recorded and needs nothing.
 #include <errno.h>
-#include <stdarg.h>
+#include <limits.h>
 #include <string.h>
 
 #include "interpose/hooks.h"
 #include "scheduler/cpu_time.h"
 #include "scheduler/host/clock.h"
 #include "scheduler/runtime.h"
-#include "shim/exit_words.h"
+#include "shim/kernel_state.h"
 #include "shim/thread.h"
 
 using namespace pfiber;
@@ -19,96 +19,36 @@ using namespace pfiber::shim;
 
 namespace {
 
-constexpr uint32_t kFirstFiberTid = 1u << 22;
-
 int finish(long rc) {
     if (rc >= 0) return static_cast<int>(rc);
     errno = static_cast<int>(-rc);
     return -1;
 }
 
-// A kernel clock of one thread (man clock_getres): which fiber's, or null.
-Fiber* fiber_of_clock(clockid_t clock) {
-    if (clock >= 0 || (clock & 7) != 6) return nullptr;
-    return fiber_with_tid(~static_cast<uint32_t>(clock >> 3));
-}
-
-// What a tid argument means to the kernel: 0 and a fiber's own id are its worker.  -1: no such.
-int kernel_tid(pid_t tid) {
+// Whom a tid argument means: a fiber, a thread that only the kernel knows, or nobody.
+struct Target {
+    Fiber* fiber = nullptr;
+    int tid = 0;  // kNobody: no such thread
+};
+constexpr int kNobody = INT_MIN;  // the kernel refuses other negative ids itself
+Target target_of(pid_t tid) {
     Fiber* self = current_fiber();
-    if (self == nullptr) return tid;
-    if (tid == 0 || static_cast<uint32_t>(tid) == self->tid) return worker_tid(self);
-    if (static_cast<uint32_t>(tid) < kFirstFiberTid) return tid;
-    Fiber* fiber = fiber_with_tid(static_cast<uint32_t>(tid));
-    if (fiber == nullptr) return -1;
-    // Not running, not bound: what holds for the process holds for it.
-    return fiber->locked_worker != nullptr ? worker_tid(fiber) : host::raw_getpid();
+    if (self == nullptr) return {nullptr, tid};
+    if (tid == 0 || static_cast<uint32_t>(tid) == self->tid) return {self, 0};
+    if (Fiber* fiber = fiber_with_tid(static_cast<uint32_t>(tid))) return {fiber, 0};
+    return {nullptr, static_cast<uint32_t>(tid) < kFirstFiberTid || tid < 0 ? tid : kNobody};
 }
 
-bool is_self(pid_t tid) {
-    Fiber* self = current_fiber();
-    return self != nullptr && (tid == 0 || static_cast<uint32_t>(tid) == self->tid);
+// A call about one thread: by_fiber(fiber), or the kernel's own about any other tid.
+template <class ByFiber, class... A>
+int about(pid_t tid, ByFiber&& by_fiber, long number, A... arguments) {
+    const Target target = target_of(tid);
+    if (target.fiber != nullptr) return finish(by_fiber(target.fiber));
+    return finish(target.tid == kNobody ? -ESRCH
+                                        : host::raw_syscall(number, target.tid, arguments...));
 }
 
-bool is_process_affinity(size_t size, const cpu_set_t* set) {
-    cpu_set_t whole;
-    CPU_ZERO(&whole);
-    host::raw_syscall(SYS_sched_getaffinity, host::raw_getpid(), sizeof whole, &whole);
-    cpu_set_t wanted;
-    CPU_ZERO(&wanted);
-    memcpy(&wanted, set, size < sizeof wanted ? size : sizeof wanted);
-    CPU_AND(&wanted, &wanted, &whole);
-    return CPU_EQUAL(&wanted, &whole) != 0;
-}
-
-// For the calling fiber: bound to its worker from now on.
-long set_own_affinity(Fiber* self, size_t size, const cpu_set_t* set) {
-    if (self->locked_worker == nullptr && is_process_affinity(size, set)) return 0;
-    const bool was_locked = self->locked_worker != nullptr;
-    if (!was_locked) lock_to_worker(self);
-    const long rc = host::raw_syscall(SYS_sched_setaffinity, 0, size, set);
-    if (rc != 0 && !was_locked) unlock_from_worker(self);
-    return rc;
-}
-
-bool is_valid_priority(int policy, int priority) {
-    const long low = host::raw_syscall(SYS_sched_get_priority_min, policy);
-    const long high = host::raw_syscall(SYS_sched_get_priority_max, policy);
-    return low >= 0 && priority >= low && priority <= high;
-}
-
-long set_own_policy(Fiber* self, int policy, const sched_param* parameters) {
-    Thread* thread = thread_of(self);
-    if (policy != thread->policy || parameters->sched_priority != thread->priority) {
-        const bool was_locked = self->locked_worker != nullptr;
-        if (!was_locked) lock_to_worker(self);
-        const long rc = host::raw_syscall(SYS_sched_setscheduler, 0, policy, parameters);
-        if (rc != 0) {
-            if (!was_locked) unlock_from_worker(self);
-            return rc;
-        }
-    }
-    thread->policy = policy;
-    thread->priority = parameters->sched_priority;
-    return 0;
-}
-
-int set_policy(Fiber* fiber, int policy, const sched_param* parameters) {
-    if (!is_valid_priority(policy, parameters->sched_priority)) return EINVAL;
-    if (fiber == current_fiber())
-        return static_cast<int>(-set_own_policy(fiber, policy, parameters));
-    thread_of(fiber)->policy = policy;
-    thread_of(fiber)->priority = parameters->sched_priority;
-    return 0;
-}
-
-void set_name(Fiber* fiber, const char* name) {
-    char* own = thread_of(fiber)->name;
-    size_t length = 0;
-    for (; length < sizeof(Thread::name) - 1 && name[length] != 0; length++)
-        own[length] = name[length];
-    own[length] = 0;
-}
+bool has_ended(const Fiber* fiber) { return thread_of(fiber)->takes_no_signals; }
 
 }  // namespace
 
@@ -117,9 +57,7 @@ extern "C" {
 int pf_pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t* set) {
     Fiber* fiber = fiber_of(thread);
     if (fiber == nullptr) return real(pthread_getaffinity_np)(thread, size, set);
-    const int tid = fiber->locked_worker != nullptr ? worker_tid(fiber) : host::raw_getpid();
-    const long rc =
-        host::raw_syscall(SYS_sched_getaffinity, tid, size < INT32_MAX ? size : INT32_MAX, set);
+    const long rc = read_affinity(fiber, size, set);
     if (rc < 0) return static_cast<int>(-rc);
     memset(reinterpret_cast<char*>(set) + rc, 0, size - static_cast<size_t>(rc));
     return 0;
@@ -128,22 +66,23 @@ int pf_pthread_getaffinity_np(pthread_t thread, size_t size, cpu_set_t* set) {
 int pf_pthread_setaffinity_np(pthread_t thread, size_t size, const cpu_set_t* set) {
     Fiber* fiber = fiber_of(thread);
     if (fiber == nullptr) return real(pthread_setaffinity_np)(thread, size, set);
-    if (fiber == current_fiber()) return static_cast<int>(-set_own_affinity(fiber, size, set));
-    return 0;
+    return static_cast<int>(-change_affinity(fiber, size, set));
 }
 
 int pf_sched_setaffinity(pid_t tid, size_t size, const cpu_set_t* set) {
-    if (is_self(tid)) return finish(set_own_affinity(current_fiber(), size, set));
-    const int kernel = kernel_tid(tid);
-    return finish(kernel < 0 ? -ESRCH
-                             : host::raw_syscall(SYS_sched_setaffinity, kernel, size, set));
+    return about(
+        tid, [&](Fiber* fiber) { return change_affinity(fiber, size, set); }, SYS_sched_setaffinity,
+        size, set);
 }
 
 int pf_sched_getaffinity(pid_t tid, size_t size, cpu_set_t* set) {
-    const int kernel = kernel_tid(tid);
-    if (kernel < 0) return finish(-ESRCH);
-    const long rc =
-        host::raw_syscall(SYS_sched_getaffinity, kernel, size < INT32_MAX ? size : INT32_MAX, set);
+    const Target target = target_of(tid);
+    long rc = -ESRCH;
+    if (target.fiber != nullptr)
+        rc = read_affinity(target.fiber, size, set);
+    else if (target.tid != kNobody)
+        rc = host::raw_syscall(SYS_sched_getaffinity, target.tid,
+                               size < INT32_MAX ? size : INT32_MAX, set);
     if (rc < 0) return finish(rc);
     memset(reinterpret_cast<char*>(set) + rc, 0, size - static_cast<size_t>(rc));
     return 0;
@@ -152,6 +91,7 @@ int pf_sched_getaffinity(pid_t tid, size_t size, cpu_set_t* set) {
 int pf_pthread_getschedparam(pthread_t thread, int* policy, sched_param* parameters) {
     Fiber* fiber = fiber_of(thread);
     if (fiber == nullptr) return real(pthread_getschedparam)(thread, policy, parameters);
+    if (has_ended(fiber)) return ESRCH;
     *policy = thread_of(fiber)->policy;
     parameters->sched_priority = thread_of(fiber)->priority;
     return 0;
@@ -160,51 +100,95 @@ int pf_pthread_getschedparam(pthread_t thread, int* policy, sched_param* paramet
 int pf_pthread_setschedparam(pthread_t thread, int policy, const sched_param* parameters) {
     Fiber* fiber = fiber_of(thread);
     if (fiber == nullptr) return real(pthread_setschedparam)(thread, policy, parameters);
-    return set_policy(fiber, policy, parameters);
+    return static_cast<int>(-change_policy(fiber, policy, parameters->sched_priority));
 }
 
 int pf_pthread_setschedprio(pthread_t thread, int priority) {
     Fiber* fiber = fiber_of(thread);
     if (fiber == nullptr) return real(pthread_setschedprio)(thread, priority);
-    sched_param parameters{};
-    parameters.sched_priority = priority;
-    return set_policy(fiber, thread_of(fiber)->policy, &parameters);
+    return static_cast<int>(-change_policy(fiber, thread_of(fiber)->policy, priority));
 }
 
 int pf_sched_setscheduler(pid_t tid, int policy, const sched_param* parameters) {
-    if (is_self(tid)) return finish(set_own_policy(current_fiber(), policy, parameters));
-    const int kernel = kernel_tid(tid);
-    return finish(kernel < 0
-                      ? -ESRCH
-                      : host::raw_syscall(SYS_sched_setscheduler, kernel, policy, parameters));
+    if (parameters == nullptr) return finish(-EINVAL);
+    return about(
+        tid, [&](Fiber* fiber) { return change_policy(fiber, policy, parameters->sched_priority); },
+        SYS_sched_setscheduler, policy, parameters);
 }
 
 int pf_sched_setparam(pid_t tid, const sched_param* parameters) {
-    if (is_self(tid))
-        return finish(
-            set_own_policy(current_fiber(), thread_of(current_fiber())->policy, parameters));
-    const int kernel = kernel_tid(tid);
-    return finish(kernel < 0 ? -ESRCH : host::raw_syscall(SYS_sched_setparam, kernel, parameters));
+    if (parameters == nullptr) return finish(-EINVAL);
+    return about(
+        tid,
+        [&](Fiber* fiber) {
+            return change_policy(fiber, thread_of(fiber)->policy, parameters->sched_priority);
+        },
+        SYS_sched_setparam, parameters);
 }
 
 int pf_sched_getscheduler(pid_t tid) {
-    if (is_self(tid)) return thread_of(current_fiber())->policy;
-    const int kernel = kernel_tid(tid);
-    return finish(kernel < 0 ? -ESRCH : host::raw_syscall(SYS_sched_getscheduler, kernel));
+    return about(
+        tid, [](Fiber* fiber) { return long{thread_of(fiber)->policy}; }, SYS_sched_getscheduler);
 }
 
 int pf_sched_getparam(pid_t tid, sched_param* parameters) {
-    if (is_self(tid)) {
-        parameters->sched_priority = thread_of(current_fiber())->priority;
-        return 0;
-    }
-    const int kernel = kernel_tid(tid);
-    return finish(kernel < 0 ? -ESRCH : host::raw_syscall(SYS_sched_getparam, kernel, parameters));
+    if (parameters == nullptr) return finish(-EINVAL);
+    return about(
+        tid,
+        [&](Fiber* fiber) {
+            parameters->sched_priority = thread_of(fiber)->priority;
+            return 0L;
+        },
+        SYS_sched_getparam, parameters);
 }
+
+int pf_sched_rr_get_interval(pid_t tid, timespec* interval) {
+    return about(
+        tid,
+        [&](Fiber* fiber) {
+            return host::raw_syscall(SYS_sched_rr_get_interval, kernel_thread_of(fiber), interval);
+        },
+        SYS_sched_rr_get_interval, interval);
+}
+
+// ---- nice values, which Linux keeps per thread
+
+int pf_setpriority(__priority_which_t which, id_t who, int nice) {
+    const Target target = which == PRIO_PROCESS ? target_of(static_cast<pid_t>(who)) : Target{};
+    if (target.fiber != nullptr) return finish(change_nice(target.fiber, nice));
+    if (target.tid == kNobody) return finish(-ESRCH);
+    return finish(host::raw_syscall(SYS_setpriority, static_cast<int>(which), who, nice));
+}
+
+// -1 is a value here: errno tells (getpriority(2)).
+int pf_getpriority(__priority_which_t which, id_t who) {
+    const Target target = which == PRIO_PROCESS ? target_of(static_cast<pid_t>(who)) : Target{};
+    long rc = -ESRCH;
+    if (target.fiber != nullptr)
+        rc = read_nice(target.fiber);
+    else if (target.tid != kNobody)
+        rc = host::raw_syscall(SYS_getpriority, static_cast<int>(which), who);
+    return rc < 0 ? finish(rc) : static_cast<int>(20 - rc);
+}
+
+int pf_nice(int increment) {
+    Fiber* self = current_fiber();
+    if (self == nullptr) return real(nice)(increment);
+    const long now = 20 - read_nice(self);
+    long wanted = now + increment;
+    if (wanted > 19) wanted = 19;
+    if (wanted < -20) wanted = -20;
+    const long rc = change_nice(self, static_cast<int>(wanted));
+    if (rc < 0) return finish(rc == -EACCES ? -EPERM : rc);
+    return static_cast<int>(20 - read_nice(self));
+}
+
+// ---- CPU clocks
 
 int pf_pthread_getcpuclockid(pthread_t thread, clockid_t* clock) {
     Fiber* fiber = fiber_of(thread);
     if (fiber == nullptr) return real(pthread_getcpuclockid)(thread, clock);
+    if (has_ended(fiber)) return ESRCH;
     *clock = static_cast<clockid_t>((~fiber->tid << 3) | 6);
     return 0;
 }
@@ -217,6 +201,13 @@ int pf_clock_gettime(clockid_t clock, timespec* now) {
     const int64_t ns = cpu_time_of(fiber);
     *now = {ns / 1000000000, ns % 1000000000};
     return 0;
+}
+
+int pf_clock_getres(clockid_t clock, timespec* resolution) {
+    // A fiber's CPU clock is read from kernel threads' clocks.
+    if (clock < 0 && current_fiber() != nullptr && fiber_of_clock(clock) != nullptr)
+        clock = CLOCK_THREAD_CPUTIME_ID;
+    return real(clock_getres)(clock, resolution);
 }
 
 int pf_getrusage(__rusage_who_t who, rusage* usage) {
@@ -234,30 +225,6 @@ int pf_getrusage(__rusage_who_t who, rusage* usage) {
         usage->ru_stime = {own_system / 1000000, own_system % 1000000};
     }
     return finish(rc);
-}
-
-int pf_prctl(int option, ...) {
-    va_list list;
-    va_start(list, option);
-    const unsigned long a = va_arg(list, unsigned long), b = va_arg(list, unsigned long),
-                        c = va_arg(list, unsigned long), d = va_arg(list, unsigned long);
-    va_end(list);
-    Fiber* self = current_fiber();
-    if (self != nullptr && option == PR_SET_NAME) {
-        set_name(self, reinterpret_cast<const char*>(a));
-        if (self != main_fiber()) return 0;
-        return pf_pthread_setname_np(handle_of(self), thread_of(self)->name);
-    }
-    if (self != nullptr && option == PR_GET_NAME) {
-        memset(reinterpret_cast<char*>(a), 0, sizeof(Thread::name));
-        memcpy(reinterpret_cast<char*>(a), thread_of(self)->name, sizeof(Thread::name));
-        return 0;
-    }
-    if (self != nullptr && option == PR_GET_TID_ADDRESS) {
-        *reinterpret_cast<int**>(a) = exit_tid_address_get(self);
-        return 0;
-    }
-    return finish(host::raw_syscall(SYS_prctl, option, a, b, c, d));
 }
 
 }  // extern "C"

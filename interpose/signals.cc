@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/signalfd.h>
 
+#include <atomic>
+
 #include "interpose/clocks.h"
 #include "interpose/hooks.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/touch.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "shim/cancel.h"
@@ -59,6 +62,7 @@ long change_mask(int how, const sigset_t* set, sigset_t* old) {
                 return -EINVAL;
         }
     }
+    if (old != nullptr && !host::can_write(old, sizeof *old)) return -EFAULT;
     if (old != nullptr) mask_to(before, old);
     if (set != nullptr) set_thread_mask(fiber, now);
     return 0;
@@ -86,23 +90,29 @@ int send_directed(Fiber* target, int signal, const siginfo_t* info) {
     return rc;
 }
 
-long set_signal(int signal, void (*handler)(int), int flags, struct sigaction* old) {
+std::atomic<uint64_t> interrupting{0};  // siginterrupt() asked for: signal() knows it too
+
+long set_signal(int signal, void (*handler)(int), int flags, uint64_t mask, struct sigaction* old) {
     struct sigaction action {};
     action.sa_handler = handler;
     action.sa_flags = flags;
-    sigemptyset(&action.sa_mask);
-    if ((flags & SA_RESTART) != 0) sigaddset(&action.sa_mask, signal);
+    mask_to(mask, &action.sa_mask);
     return pf_sigaction(signal, &action, old);
 }
 
 int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     Fiber* fiber = current_fiber();
-    if (timeout != nullptr && !interpose::is_valid(timeout)) return -EINVAL;
+    if (fiber != nullptr && timeout != nullptr) {
+        if (!host::can_read(timeout)) return -EFAULT;
+        if (!interpose::is_valid(timeout)) return -EINVAL;
+    }
     int signal;
     if (fiber == nullptr) {
         signal = static_cast<int>(host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
     } else {
         cancellation_point(fiber);
+        if (!host::can_read(set, 8) || (info != nullptr && !host::can_write(info, sizeof *info)))
+            return -EFAULT;
         int64_t deadline = kNever;
         if (timeout != nullptr)
             deadline = interpose::deadline_after(interpose::nanoseconds(timeout));
@@ -113,10 +123,11 @@ int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     return signal;
 }
 
-int suspend(const sigset_t* set) {
+int suspend(const sigset_t* set) {  // null: with the mask as it is
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) return fail(host::raw_syscall(SYS_rt_sigsuspend, set, 8));
     cancellation_point(fiber);
+    if (set != nullptr && !host::can_read(set, 8)) return fail(-EFAULT);
     return fail(suspend_with_mask(fiber, set == nullptr ? thread_of(fiber)->mask : mask_of(set)));
 }
 
@@ -135,12 +146,18 @@ sighandler_t pf_signal(int signal, sighandler_t handler) {
         return SIG_ERR;
     }
     struct sigaction old;
-    return set_signal(signal, handler, SA_RESTART, &old) == 0 ? old.sa_handler : SIG_ERR;
+    const uint64_t bit = signal_bit(signal);
+    const int flags = (interrupting.load() & bit) != 0 ? 0 : SA_RESTART;
+    return set_signal(signal, handler, flags, bit, &old) == 0 ? old.sa_handler : SIG_ERR;
 }
 
 sighandler_t pf_sysv_signal(int signal, sighandler_t handler) {
     struct sigaction old;
-    return set_signal(signal, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER), &old) == 0
+    if (handler == SIG_ERR || signal < 1 || signal > 64) {
+        errno = EINVAL;
+        return SIG_ERR;
+    }
+    return set_signal(signal, handler, static_cast<int>(SA_RESETHAND | SA_NODEFER), 0, &old) == 0
                ? old.sa_handler
                : SIG_ERR;
 }
@@ -148,10 +165,13 @@ sighandler_t pf_sysv_signal(int signal, sighandler_t handler) {
 int pf_siginterrupt(int signal, int interrupts) {
     struct sigaction action;
     if (pf_sigaction(signal, nullptr, &action) != 0) return -1;
-    if (interrupts != 0)
+    if (interrupts != 0) {
+        interrupting.fetch_or(signal_bit(signal));
         action.sa_flags &= ~SA_RESTART;
-    else
+    } else {
+        interrupting.fetch_and(~signal_bit(signal));
         action.sa_flags |= SA_RESTART;
+    }
     return pf_sigaction(signal, &action, nullptr);
 }
 
@@ -182,6 +202,31 @@ int pf_pthread_kill(pthread_t thread, int signal) {
     if (target == nullptr) return real(pthread_kill)(thread, signal);
     const siginfo_t info = info_from_self(signal, SI_TKILL);
     return send_directed(target, signal, &info);
+}
+
+// To the own process, from a fiber, for a handler: served here, since the kernel would choose among
+// workers and be done before the handler ran; POSIX wants it before the return when only the caller
+// is willing.
+bool is_for_own_handler(pid_t process, int signal) {
+    return current_fiber() != nullptr && signals_wrapped() && signal >= 1 && signal <= 64 &&
+           process == host::raw_getpid() && !is_default(signal) && !is_ignored(signal);
+}
+
+int pf_kill(pid_t process, int signal) {
+    if (!is_for_own_handler(process, signal))
+        return fail(host::raw_syscall(SYS_kill, process, signal));
+    const siginfo_t info = info_from_self(signal, SI_USER);
+    send_to_process(signal, &info);
+    return 0;
+}
+
+int pf_sigqueue(pid_t process, int signal, const sigval value) {
+    siginfo_t info = info_from_self(signal, SI_QUEUE);
+    info.si_value = value;
+    if (!is_for_own_handler(process, signal))
+        return fail(host::raw_syscall(SYS_rt_sigqueueinfo, process, signal, &info));
+    send_to_process(signal, &info);
+    return 0;
 }
 
 int pf_pthread_sigqueue(pthread_t thread, int signal, const sigval value) {
@@ -228,7 +273,7 @@ int pf_sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeou
     return fail(wait_signal(set, info, timeout));
 }
 
-int pf_sigsuspend(const sigset_t* set) { return suspend(set); }
+int pf_sigsuspend(const sigset_t* set) { return set == nullptr ? fail(-EFAULT) : suspend(set); }
 
 int pf_pause() {
     if (current_fiber() == nullptr) return fail(host::raw_syscall(SYS_pause));
@@ -236,10 +281,13 @@ int pf_pause() {
 }
 
 int pf_sigpending(sigset_t* set) {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return fail(host::raw_syscall(SYS_rt_sigpending, set, 8));
+    if (!host::can_write(set, sizeof *set)) return fail(-EFAULT);
     uint64_t pending = 0;
+    if (current_fiber() != nullptr && signals_are_noted()) dispatch_noted_signals();
     host::raw_syscall(SYS_rt_sigpending, &pending, 8);
-    if (Fiber* fiber = current_fiber())
-        pending = (pending | pending_for(fiber)) & thread_of(fiber)->mask;
+    pending = (pending | pending_for(fiber)) & thread_of(fiber)->mask;
     mask_to(pending, set);
     return 0;
 }

@@ -31,7 +31,9 @@ long sleep_relative(Fiber* fiber, const timespec* time, timespec* left) {
     const int64_t ns = nanoseconds(time);
     const int64_t deadline = deadline_after(ns);
     const long answer = sleep_until(fiber, deadline);
-    if (answer == -EINTR && left != nullptr) *left = to_timespec(deadline - Platform::now_ns());
+    if (answer != -EINTR || left == nullptr) return answer;
+    if (!can_write(left, sizeof *left)) return -EFAULT;
+    *left = to_timespec(deadline - Platform::now_ns());
     return answer;
 }
 
@@ -57,6 +59,7 @@ long sleep_on_clock(clockid_t clock, int flags, const timespec* time, timespec* 
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return host::raw_syscall(SYS_clock_nanosleep, clock, flags, time, left);
     shim::cancellation_point(fiber);
+    if (!can_read(time)) return -EFAULT;
     if (!is_parkable(clock))
         return blocking_call(fiber, Restart::kNo, SYS_clock_nanosleep, clock, flags, time, left);
     if ((flags & TIMER_ABSTIME) != 0) return sleep_absolute(fiber, clock, time);

@@ -80,6 +80,13 @@ struct ReceiveDrains {
     }
 };
 
+// What the kernel does not refuse at once.
+bool is_message(const msghdr* message) {
+    constexpr size_t kMostElements = 1024;  // UIO_MAXIOV
+    return can_read(message) && message->msg_iovlen <= kMostElements &&
+           can_read(message->msg_iov, message->msg_iovlen * sizeof(iovec));
+}
+
 // Passed descriptors: both ends know the description from now on.
 template <class Visit>
 void for_each_passed(const msghdr* message, Visit&& visit) {
@@ -164,7 +171,7 @@ long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, soc
 
 long receive_message(Fiber* fiber, int fd, msghdr* message, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || message == nullptr || (flags & kRawReceive) != 0) {
+    if (descriptor == nullptr || !is_message(message) || (flags & kRawReceive) != 0) {
         if ((flags & MSG_OOB) != 0) forget_short_reads(fd);
         return host::raw_syscall(SYS_recvmsg, fd, message, flags);
     }
@@ -239,7 +246,7 @@ long send_bytes(Fiber* fiber, int fd, const void* data, size_t size, int flags,
 
 long send_message(Fiber* fiber, int fd, const msghdr* message, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || message == nullptr || (flags & MSG_DONTWAIT) != 0)
+    if (descriptor == nullptr || !is_message(message) || (flags & MSG_DONTWAIT) != 0)
         return host::raw_syscall(SYS_sendmsg, fd, message, flags);
     if (__builtin_expect(has_no_edge(descriptor, fd, message->msg_name), 0)) {
         const long answer = host::raw_syscall(SYS_sendmsg, fd, message, flags | MSG_DONTWAIT);
@@ -271,7 +278,9 @@ long receive_many(Fiber* fiber, int fd, mmsghdr* messages, unsigned count, int f
     unsigned done = 0;
     while (done < count) {
         const int mode = each | (waits_for_one && done > 0 ? MSG_DONTWAIT : 0);
-        const long answer = receive_message(fiber, fd, &messages[done].msg_hdr, mode);
+        const long answer = can_write(&messages[done], sizeof *messages)
+                                ? receive_message(fiber, fd, &messages[done].msg_hdr, mode)
+                                : -EFAULT;
         if (answer < 0) return done > 0 ? static_cast<long>(done) : answer;
         messages[done].msg_len = static_cast<unsigned>(answer);
         note_received(&messages[done].msg_hdr);
@@ -285,7 +294,9 @@ long receive_many(Fiber* fiber, int fd, mmsghdr* messages, unsigned count, int f
 long send_many(Fiber* fiber, int fd, mmsghdr* messages, unsigned count, int flags) {
     unsigned done = 0;
     while (done < count) {
-        const long answer = send_message(fiber, fd, &messages[done].msg_hdr, flags);
+        const long answer = can_write(&messages[done], sizeof *messages)
+                                ? send_message(fiber, fd, &messages[done].msg_hdr, flags)
+                                : -EFAULT;
         if (answer < 0) return done > 0 ? static_cast<long>(done) : answer;
         messages[done].msg_len = static_cast<unsigned>(answer);
         done++;
@@ -336,6 +347,7 @@ int pf_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* 
         return static_cast<int>(
             result(host::raw_syscall(SYS_recvmmsg, fd, messages, count, flags, timeout)));
     shim::cancellation_point(fiber);
+    if (!can_read_if_given(timeout)) return static_cast<int>(result(-EFAULT));
     if (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0))
         return static_cast<int>(result(-EINVAL));
     constexpr unsigned kMost = 1024;  // UIO_MAXIOV

@@ -135,6 +135,9 @@ int pf_pthread_rwlock_unlock(pthread_rwlock_t* lock) { return rwlock_unlock(Rwlo
 int pf_pthread_barrier_wait(pthread_barrier_t* barrier) {
     return barrier_wait(Barrier::of(barrier));
 }
+int pf_pthread_barrier_destroy(pthread_barrier_t* barrier) {
+    return barrier_destroy(Barrier::of(barrier));
+}
 
 int pf_pthread_spin_lock(pthread_spinlock_t* lock) {
     Spin* spin = Spin::of(lock);

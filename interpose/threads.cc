@@ -10,6 +10,7 @@
 #include "scheduler/host/report.h"
 #include "scheduler/host/syscall.h"
 #include "shim/cancel.h"
+#include "shim/kernel_state.h"
 #include "shim/thread.h"
 #include "shim/thread_attr.h"
 
@@ -24,15 +25,6 @@ int join_until(pthread_t thread, void** result, clockid_t clock, const timespec*
     int64_t deadline_ns = kNever;
     if (deadline != nullptr) deadline_ns = interpose::monotonic_deadline(clock, deadline);
     return thread_join(fiber, result, deadline_ns, true);
-}
-
-void set_process_name(const char* name, size_t length) {
-    host::Line path;
-    path.add("/proc/self/task/%d/comm", host::raw_getpid());
-    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_WRONLY | O_CLOEXEC);
-    if (host::is_error(fd)) return;
-    host::raw_write(static_cast<int>(fd), name, length);
-    host::raw_close(static_cast<int>(fd));
 }
 
 }  // namespace
@@ -109,12 +101,19 @@ void pf_thrd_exit(int result) {
 
 int pf_pthread_getattr_np(pthread_t thread, pthread_attr_t* attributes) {
     Fiber* fiber = fiber_of(thread);
-    // The main thread's stack is the process's: libc reads its bounds from /proc/self/maps.  It
-    // asks the kernel for the affinity of the tid in the block, which for main is the process id.
-    if (fiber == nullptr || fiber == main_fiber())
-        return real(pthread_getattr_np)(thread, attributes);
+    if (fiber == nullptr) return real(pthread_getattr_np)(thread, attributes);
     const Thread* record = thread_of(fiber);
-    return tell_attributes(record, thread_is_detached(record), attributes);
+    // The main thread's stack is the process's: libc reads its bounds from /proc/self/maps.
+    const int rc = fiber == main_fiber()
+                       ? real(pthread_getattr_np)(thread, attributes)
+                       : tell_attributes(record, thread_is_detached(record), attributes);
+    if (rc != 0) return rc;
+    unsigned char mask[ThreadAttributes::kMostMaskBytes];
+    const long bytes = read_affinity(fiber, sizeof mask, mask);
+    if (bytes > 0)
+        pthread_attr_setaffinity_np(attributes, static_cast<size_t>(bytes),
+                                    reinterpret_cast<cpu_set_t*>(mask));
+    return 0;
 }
 
 int pf_pthread_setname_np(pthread_t thread, const char* name) {
@@ -122,9 +121,7 @@ int pf_pthread_setname_np(pthread_t thread, const char* name) {
     if (fiber == nullptr) return real(pthread_setname_np)(thread, name);
     const size_t length = strlen(name);
     if (length >= sizeof(Thread::name)) return ERANGE;
-    memcpy(thread_of(fiber)->name, name, length + 1);
-    // The process is known by its first thread's name, whichever worker the main fiber is on.
-    if (fiber == main_fiber()) set_process_name(name, length);
+    set_thread_name(fiber, name);
     return 0;
 }
 

@@ -4,6 +4,7 @@
 
 #include "interpose/hooks.h"
 #include "scheduler/runtime.h"
+#include "shim/thread.h"
 #include "shim/timer_target.h"
 
 using namespace pfiber;
@@ -14,6 +15,12 @@ extern "C" {
 int pf_timer_create(clockid_t clock, sigevent* event, timer_t* timer) {
     Fiber* self = current_fiber();
     if (self == nullptr) return real(timer_create)(clock, event, timer);
+    if (Fiber* fiber = fiber_of_clock(clock)) {
+        if (fiber == self)
+            clock = CLOCK_THREAD_CPUTIME_ID;
+        else if (thread_of(fiber)->has_kernel_state)
+            clock = static_cast<clockid_t>((~static_cast<uint32_t>(worker_tid(fiber)) << 3) | 6);
+    }
     if (clock == CLOCK_THREAD_CPUTIME_ID) lock_to_worker(self);
     if (event == nullptr || event->sigev_notify != SIGEV_THREAD_ID)
         return real(timer_create)(clock, event, timer);

@@ -5,6 +5,8 @@
 // be stale (a number closed and reused where no hook saw it): the kernel's refusal corrects it.
 #include "interpose/transfer.h"
 
+#include "interpose/thread_files.h"
+
 #include <limits.h>
 #include <sys/eventfd.h>
 
@@ -188,6 +190,10 @@ long write_on(Fiber* fiber, int fd, const void* data, size_t size) {
                 return pipe_write(fiber, descriptor, fd, &one, 1);
             }
             case DescriptorKind::kRegular:
+                if (__builtin_expect(descriptor->thread_entry != 0, 0)) {
+                    const iovec one{const_cast<void*>(data), size};
+                    return write_thread_name(descriptor->thread_entry, &one, 1);
+                }
                 return maybe_call(fiber, Restart::kYes, SYS_write, fd, data, size);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kWrite, SYS_write, data, size);
@@ -197,9 +203,15 @@ long write_on(Fiber* fiber, int fd, const void* data, size_t size) {
     }
 }
 
+// What the kernel does not refuse at once.
+bool is_vector(const iovec* vector, int count) {
+    return count > 0 && count <= IOV_MAX &&
+           can_read(vector, static_cast<size_t>(count) * sizeof *vector);
+}
+
 long readv_on(Fiber* fiber, int fd, const iovec* vector, int count) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || count <= 0 || count > IOV_MAX)
+    if (descriptor == nullptr || !is_vector(vector, count))
         return host::raw_syscall(SYS_readv, fd, vector, count);
     for (;;) {
         switch (kind_of(descriptor, fd)) {
@@ -229,7 +241,7 @@ long readv_on(Fiber* fiber, int fd, const iovec* vector, int count) {
 
 long writev_on(Fiber* fiber, int fd, const iovec* vector, int count) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || count <= 0 || count > IOV_MAX)
+    if (descriptor == nullptr || !is_vector(vector, count))
         return host::raw_syscall(SYS_writev, fd, vector, count);
     for (;;) {
         switch (kind_of(descriptor, fd)) {
@@ -248,6 +260,8 @@ long writev_on(Fiber* fiber, int fd, const iovec* vector, int count) {
             case DescriptorKind::kPipe:
                 return pipe_write(fiber, descriptor, fd, vector, static_cast<size_t>(count));
             case DescriptorKind::kRegular:
+                if (__builtin_expect(descriptor->thread_entry != 0, 0))
+                    return write_thread_name(descriptor->thread_entry, vector, count);
                 return maybe_call(fiber, Restart::kYes, SYS_writev, fd, vector, count);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kWrite, SYS_writev, vector,

@@ -13,7 +13,7 @@ namespace {
 template <class Call>
 long queue_call(Fiber* fiber, mqd_t queue, uint8_t direction, const timespec* absolute,
                 Call&& call) {
-    if (absolute != nullptr && !is_valid(absolute)) {
+    if (absolute != nullptr && (!can_read(absolute) || !is_valid(absolute))) {
         return call(queue, absolute);  // EINVAL only where the call would wait
     }
     Descriptor* descriptor = descriptor_of(queue);
@@ -124,7 +124,9 @@ ssize_t pf_msgrcv(int queue, void* message, size_t size, long type, int flags) {
 // A try with a timeout of nothing: the flag would have to be set in the program's array.
 int pf_semtimedop(int set, sembuf* operations, size_t count, const timespec* timeout) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr || (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0)))
+    const bool is_refused = !can_read_if_given(timeout) || is_bad(timeout) ||
+                            (count <= 64 && !can_read(operations, count * sizeof *operations));
+    if (fiber == nullptr || is_refused)
         return static_cast<int>(
             result(host::raw_syscall(SYS_semtimedop, set, operations, count, timeout)));
     const int64_t deadline = timeout == nullptr ? kNever : deadline_after(nanoseconds(timeout));

@@ -27,7 +27,6 @@ int64_t cpu_time_of(Fiber* fiber) {
     // Not moved to another worker between the two readings: their clocks have nothing in common.
     RuntimeSection section(self);
     if (!g_cpu_accounting) {
-        main_fiber()->cpu_ns = host::clock_ns(CLOCK_PROCESS_CPUTIME_ID);
         g_cpu_accounting = true;
     }
     // It was running when the accounting began, and perhaps nobody ever makes it yield.

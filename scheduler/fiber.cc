@@ -19,12 +19,21 @@ namespace pfiber {
 namespace {
 
 constexpr size_t kPage = 4096;
-// Room for one preemption frame and one handler beyond what the program asked for.
-constexpr size_t kSignalReserve = 8 * 1024;
+// Room for one frame of the kernel and the handler on it, beyond what the program uses.  A native
+// thread's block stands inside the stack that was asked for, ours does not: the difference is room
+// already, so that a stack is usually as large as asked for and the guard where it belongs.
+size_t signal_reserve() {
+    constexpr size_t kHandler = 640;
+    const size_t frame = host::signal_frame_size() + kHandler;
+    const size_t block = host::identity_layout.static_tls_size + host::identity_layout.pthread_size;
+    return frame > block ? (frame - block + kPage - 1) & ~(kPage - 1) : 0;
+}
+// Small stacks end where they were asked to end, at the price of another page in use; larger ones
+// use the rest of their last page.
+constexpr size_t kExactBytes = 64 * 1024;
 constexpr size_t kPoolClasses = 64;
 constexpr int kWarmStacks = 64;  // of a class, kept with their pages
 constexpr size_t kWarmBytes = 32 * 1024;
-constexpr uint32_t kFirstTid = 1u << 22;  // kernel.pid_max cannot be higher
 constexpr uint32_t kTidMask = (1u << 30) - 1;
 
 struct PoolClass {
@@ -35,7 +44,7 @@ struct PoolClass {
 
 Lock pool_lock;
 PoolClass pool[kPoolClasses];
-Platform::Atomic<uint32_t> next_tid{kFirstTid};
+Platform::Atomic<uint32_t> next_tid{kFirstFiberTid};
 
 PoolClass* pool_class(size_t slot_size, size_t guard) {
     for (PoolClass& entry : pool) {
@@ -158,7 +167,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     constexpr size_t kMostBytes = size_t{1} << 46;  // the address space has 47 bits
     if (stack_size > kMostBytes || guard_size > kMostBytes) return nullptr;
     const size_t guard = user_low != 0 ? kPage : round_up(guard_size, kPage);
-    const size_t own_stack = user_low != 0 ? kPage : round_up(stack_size, kPage) + kSignalReserve;
+    const size_t own_stack = user_low != 0 ? kPage : round_up(stack_size, kPage) + signal_reserve();
     const size_t slot_size = round_up(guard + own_stack + top_bytes(), kPage);
     Fiber* fiber = nullptr;
     {
@@ -174,18 +183,23 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     const uintptr_t tls_low = (fiber->tp - host::identity_layout.static_tls_size) & ~uintptr_t{63};
     fiber->stack_low = user_low != 0 ? user_low : fiber->slot.base + guard;
     fiber->stack_top = user_low != 0 ? (user_low + stack_size) & ~uintptr_t{15} : tls_low;
+    if (user_low == 0 && stack_size <= kExactBytes && tls_low - fiber->stack_low > own_stack)
+        fiber->stack_top = fiber->stack_low + own_stack;
     uint32_t tid = next_tid.fetch_add(1, std::memory_order_relaxed);
     if (tid > kTidMask) {
-        next_tid.store(kFirstTid + 1);
-        tid = kFirstTid;
+        next_tid.store(kFirstFiberTid + 1);
+        tid = kFirstFiberTid;
     }
     fiber->tid = tid;
     fiber->id = g_scheduler.next_id.fetch_add(1, std::memory_order_relaxed);
     fiber->attention.store(0);
     fiber->depth = 1;  // left by fiber_start()
-    fiber->handler_depth = 0;
+    fiber->wait_priority = 0;
+    fiber->pinned = 0;
+    fiber->is_attending = false;
     fiber->busy_wait_pc = 0;
     fiber->in_call = false;
+    fiber->attends_in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;
     fiber->cpu_ns = 0;
@@ -279,22 +293,5 @@ Fiber* fiber_with_tid(uint32_t tid) {
         if (fiber->tid == tid) return fiber;
     return nullptr;
 }
-
-void lock_to_worker(Fiber* fiber) {
-    RuntimeSection section(fiber);
-    if (fiber->lock_count++ > 0) return;
-    COUNT(locked);
-    fiber->locked_worker = fiber->worker;
-    fiber->worker->locked_fiber = fiber;
-}
-
-void unlock_from_worker(Fiber* fiber) {
-    RuntimeSection section(fiber);
-    if (fiber->lock_count == 0 || --fiber->lock_count > 0) return;
-    fiber->worker->locked_fiber = nullptr;
-    fiber->locked_worker = nullptr;
-}
-
-int worker_tid(const Fiber* fiber) { return fiber->worker->tid.load(std::memory_order_relaxed); }
 
 }  // namespace pfiber

@@ -19,6 +19,9 @@ namespace pfiber {
 struct Worker;
 struct Fiber;
 
+// Ids of fibers begin here: kernel.pid_max cannot be higher.  The main fiber's is the process id.
+inline constexpr uint32_t kFirstFiberTid = 1u << 22;
+
 // What a fiber is doing; for the dump and for checks.  The park word, not this, decides wake-ups.
 enum class FiberState : uint8_t {
     kFree,      // in the pool, nobody's
@@ -59,6 +62,7 @@ enum Attention : uint32_t {
     kAttendCancel = 4,    // asynchronous cancellation
     kAttendClaim = 8,     // the monitor is deciding whether to take its processor
     kAttendRetaken = 16,  // its processor was taken while it was outside the runtime
+    kAttendState = 32,    // somebody changed what the kernel is to keep for it; ends no wait
 };
 
 // A timed wait.  deadline_ns 0 = no wait is timed; the heap entry may be stale (timer_heap.h).
@@ -77,23 +81,25 @@ struct Fiber {
     Platform::Atomic<uint32_t> attention{0};
     Platform::Atomic<FiberState> state{FiberState::kFree};
     WaitReason wait_reason = WaitReason::kNone;
-    bool is_scheduler = false;  // a worker's own stack (Go: g0)
-    bool in_call = false;       // between enter_call and exit_call
-    Worker* worker = nullptr;   // valid while running or in a call
+    bool is_scheduler = false;     // a worker's own stack (Go: g0)
+    bool in_call = false;          // between enter_call and exit_call
+    bool attends_in_call = false;  // signals and cancellation are attended to inside the call
+    Worker* worker = nullptr;      // valid while running or in a call
     host::Context context = nullptr;
     uintptr_t tp = 0;
     uintptr_t alternate_stack = 0;  // its sigaltstack; the worker that runs it has it installed
     Fiber* queue_next = nullptr;    // global queue, batches, pool
 
     // Colder.
+    int32_t wait_priority = 0;  // of a real-time thread: among waiters it is woken first
     Worker* locked_worker = nullptr;
     int32_t lock_count = 0;
     uint64_t id = 0;
     uint32_t tid = 0;
-    int32_t handler_depth = 0;          // program signal handlers on this fiber
+    int32_t pinned = 0;                 // > 0: nothing moves it
+    bool is_attending = false;          // the preemption handler's frame below looks again
     bool noted_sigpipe = false;         // landed in the runtime, directed at this fiber
     const void* raised_info = nullptr;  // siginfo_t re-raised at our own kernel thread for it
-    uintptr_t handler_frame = 0;        // of the innermost: tells whether siglongjmp left it
     unsigned long busy_wait_pc = 0;     // where it was seen to busy-wait last
     int64_t since_ns = 0;               // when the present state began (dump)
     FiberTimer timer;
@@ -109,7 +115,7 @@ struct Fiber {
     int alternate_stack_flags = 0;
 
     // The layer above keeps its record of the thread here.
-    static constexpr size_t kClientBytes = 144;
+    static constexpr size_t kClientBytes = 176;
     alignas(16) unsigned char client[kClientBytes] = {};
 };
 

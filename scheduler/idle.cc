@@ -25,10 +25,12 @@ std::atomic<int> next_worker_id{1};
 
 void worker_entry(void* argument) {
     auto* worker = static_cast<Worker*>(argument);
+    worker->last_tid.store(worker->tid.load(), std::memory_order_relaxed);
     t_current = &worker->scheduler_fiber;
     preempt_worker_started(worker);
     if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(worker);
-    if (worker->next_processor != nullptr) {
+    // One that was made for a bound fiber gets its processor where it waits for that fiber.
+    if (worker->locked_fiber == nullptr && worker->next_processor != nullptr) {
         Processor* processor = worker->next_processor;
         worker->next_processor = nullptr;
         acquire_processor(worker, processor);
@@ -336,13 +338,28 @@ void start_locked_worker(Worker* worker, Fiber* fiber) {
     stop_worker(worker);
 }
 
-// Go: stoplockedm. Returns with a processor, to run the locked fiber.
+// Go: stoplockedm. Returns with a processor, to run the locked fiber; or must_end is set.
 void stop_locked_worker(Worker* worker) {
     if (worker->processor != nullptr) hand_off(release_processor(worker));
     await_post(worker, kNever);
     Processor* processor = worker->next_processor;
     worker->next_processor = nullptr;
-    acquire_processor(worker, processor);
+    if (processor != nullptr) acquire_processor(worker, processor);
+}
+
+// A clone of the calling kernel thread, with its state, that waits for its locked fiber.
+bool start_bound_worker(Worker* worker) {
+    if (host::kernel_thread_start(worker->memory, worker_entry, worker, &worker->tid) != 0)
+        return false;
+    COUNT(workers_started);
+    g_scheduler.worker_count.fetch_add(1);
+    return true;
+}
+
+// Its fiber, which never ran, is not to be run by it.
+void dismiss_bound_worker(Worker* worker) {
+    worker->must_end = true;
+    post(worker);
 }
 
 }  // namespace pfiber

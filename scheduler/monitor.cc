@@ -251,6 +251,8 @@ void tell_monitor_of_timer(int64_t deadline_ns) {
     wake_monitor();
 }
 
+int template_tid() { return monitor->tid.load(std::memory_order_relaxed); }
+
 bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     monitor = create_worker();

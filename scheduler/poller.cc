@@ -424,6 +424,7 @@ void descriptor_closing(int fd) {
         descriptor->ready.store(0);
         descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
         descriptor->is_listener = descriptor->is_blocking = false;
+        descriptor->thread_entry = 0;
     }
     ready_list(woken);
 }

@@ -73,6 +73,9 @@ struct Descriptor {
     bool has_timeouts = false;                  // the two below are known
     int64_t receive_timeout_ns = 0;             // 0: none
     int64_t send_timeout_ns = 0;
+    // An entry of /proc about threads, for the layer above; 0: none.
+    uint32_t thread_entry = 0;
+    uint64_t listed_up_to = 0;
     IoWaiter* waiters = nullptr;  // first of a ring in arrival order
 };
 

@@ -6,10 +6,13 @@
 // the program sees no EINTR. The handler switches on the fiber's own stack: identity moves with the
 // fiber, so one that is preempted inside malloc is like a descheduled kernel thread.  Refused (and
 // left to the next hook):
-//   P1 in the runtime (depth), P2 inside a program's signal handler, P3 in libc or ld.so (a lock
-//   holder there would make others block in the kernel), P4 on a stack that is not the fiber's,
-//   P5 in the tail of a handler, P6 in a call (no processor to give).
+//   P1 in the runtime (depth), P2 while the layer above has it pinned,
+//   P3 in libc or ld.so (a lock holder there would make others block in the kernel), P4 on a stack
+//   that is not the fiber's, P5 in the tail of a handler, P6 in a call (no processor to give).
+// The handler runs with everything blocked, and opens the mask only while it attends: what arrives
+// after that finds its frame gone (S8), so that a stream of signals piles no frames up.
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "scheduler/base/counters.h"
@@ -17,6 +20,7 @@
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/cpu_time.h"
 #include "scheduler/scheduler.h"
 
 namespace pfiber {
@@ -76,28 +80,25 @@ void note_fire(Fiber* fiber, const siginfo_t* info, const void* context) {
         ask_to_give_way(fiber);
 }
 
-// A handler that siglongjmp left: the interrupted code stands above its frame again.
-bool in_handler(Fiber* fiber, unsigned long stack) {
-    if (fiber->handler_depth == 0) return false;
-    const bool frame_on_fiber =
-        fiber->handler_frame > fiber->stack_low && fiber->handler_frame <= fiber->stack_top;
-    if (!frame_on_fiber || stack <= fiber->handler_frame) return true;
-    fiber->handler_depth = 0;
-    return false;
-}
-
-bool may_yield_here(Fiber* fiber, const void* context) {
+bool may_yield_here(Fiber* fiber, const void* context, bool in_libc_too = false) {
     const unsigned long stack = host::stack_pointer(context);
     const unsigned long pc = host::program_counter(context);
-    return !fiber->in_call && !in_handler(fiber, stack) && !host::is_in_libc_or_loader(pc) &&
-           !host::in_signal_text(pc) && stack > fiber->stack_low + 8192 &&
-           (stack <= fiber->stack_top || fiber == main_fiber());
+    return !fiber->in_call && fiber->pinned == 0 &&
+           (in_libc_too || !host::is_in_libc_or_loader(pc)) && !host::in_signal_text(pc) &&
+           stack > fiber->stack_low + 8192 && (stack <= fiber->stack_top || fiber == main_fiber());
 }
 
 // Ours are the timer's and tgkill's from this process; a real SIGURG is the program's.
 bool is_ours(const siginfo_t* info) {
     return info->si_code == SI_TIMER ||
            (info->si_code == SI_TKILL && info->si_pid == host::raw_getpid());
+}
+
+// Or one that the layer above re-raises at this very moment.
+bool is_raised(const Fiber* fiber, const siginfo_t* info) {
+    constexpr size_t kCompared = 48;  // what the kernel and the program put there
+    return fiber != nullptr && fiber->raised_info != nullptr &&
+           memcmp(fiber->raised_info, info, kCompared) == 0;
 }
 
 constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
@@ -109,41 +110,80 @@ bool is_interrupted(Fiber* fiber) {
            runtime_callbacks.attend != nullptr;
 }
 
-// In the runtime, on whose stack `context` was interrupted.
+// It runs on after a call that no hook saw, or is in it, without a processor and perhaps without a
+// hook in sight: signals for it cannot wait for one, not even in libc, where it may hold a lock.
+bool may_retake_here(Fiber* fiber, const void* context, uint32_t attention) {
+    return (attention & kLost) == kAttendRetaken &&
+           may_yield_here(fiber, context, (attention & kInterrupts) != 0);
+}
+
+// Whether attending would do anything but come back here.
+bool has_to_attend(Fiber* fiber, const void* context) {
+    const uint32_t attention = fiber->attention.load(std::memory_order_acquire);
+    if ((attention & kLost) != 0) return may_retake_here(fiber, context, attention);
+    // In our stub the call returns first, and the fiber attends when it leaves.  Elsewhere libc
+    // waits by itself (pclose) and would go on doing so.
+    if (fiber->in_call)
+        return (attention & kAttendSignal) != 0 && !fiber->attends_in_call && runtime_callbacks.attend != nullptr &&
+               !host::in_blocking_syscall(context);
+    return ((attention & kInterrupts) != 0 && runtime_callbacks.attend != nullptr) ||
+           ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context));
+}
+
+// In the runtime, with the worker's mask, on whose stack `context` was interrupted.
 PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
     uint32_t attention = fiber->attention.load(std::memory_order_acquire);
-    // It runs on after a call that no hook saw, without a processor and perhaps without a hook in
-    // sight: signals for it cannot wait for one.
-    if ((attention & kLost) == kAttendRetaken && may_yield_here(fiber, context)) {
+    if (may_retake_here(fiber, context, attention)) {
         runtime_entry_slow(fiber);
         attention = fiber->attention.load(std::memory_order_acquire);
     }
     if ((attention & kLost) != 0) return;
-    if ((attention & kInterrupts) != 0) host::interrupt_blocking_syscall(context);
+    if (fiber->in_call) {
+        fiber->depth = 0;
+        exit_call(fiber);  // attends
+        enter_call(fiber);
+        fiber->depth = 1;
+        fiber->attention.fetch_or(attention & kAttendCancel);  // it is still to end the next wait
+        return;
+    }
     if ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context)) {
         fiber->attention.fetch_and(~uint32_t{kAttendPreempt});
         if (somebody_waits(fiber)) yield_preempted(fiber);
     }
     attention = fiber->attention.load(std::memory_order_acquire);
-    // In a call the interrupted stub returns first, and the fiber attends when it leaves.
-    if ((attention & kInterrupts) != 0 && !fiber->in_call && runtime_callbacks.attend != nullptr) {
-        fiber->attention.fetch_and(~(attention & kInterrupts));
+    // Binding may move the fiber.
+    const uint32_t above =
+        may_yield_here(fiber, context) ? kInterrupts | kAttendState : uint32_t{kInterrupts};
+    if ((attention & above) != 0 && runtime_callbacks.attend != nullptr) {
+        attention &= above;
+        fiber->attention.fetch_and(~attention);
         fiber->depth = 0;
         runtime_callbacks.attend(fiber, attention);
         fiber->depth = 1;
     }
-    // Perhaps another worker's by now: sigreturn is to leave this thread's mask as it is.
-    if (fiber->worker != nullptr) host::set_saved_mask(context, fiber->worker->kernel_mask);
+}
+
+// The call is ended, or attends by itself, with the worker's mask.
+PFIBER_SIGNAL_TEXT void end_call(Fiber* fiber, void* context) {
+    constexpr uint64_t kAll = ~uint64_t{0};
+    if (!fiber->attends_in_call) {
+        host::interrupt_blocking_syscall(context);
+        return;
+    }
+    host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
+    runtime_callbacks.attend_in_call(fiber, context);
+    host::raw_sigprocmask(SIG_SETMASK, &kAll, nullptr);
+    host::set_saved_mask(context, fiber->worker->kernel_mask);
 }
 
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
-    const bool is_raised = fiber != nullptr && fiber->raised_info != nullptr;
-    if ((!is_ours(info) || is_raised) && runtime_callbacks.foreign_signal != nullptr) {
+    if ((!is_ours(info) || is_raised(fiber, info)) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
         return;
     }
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
+    if (info->si_code == SI_TIMER && fiber != nullptr) cpu_time_tick(fiber, timer_period_ns());
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
     if (info->si_code == SI_TIMER) {
@@ -151,17 +191,26 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0)
             note_fire(fiber, info, context);
-    }
-    do {
-        fiber->depth = 1;
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        attend_in_handler(fiber, context);
         std::atomic_signal_fence(std::memory_order_seq_cst);
         fiber->depth = 0;
+    }
+    // A frame of this function below us, with the mask open, looks again; so does whoever sends the
+    // fiber a signal at this moment, which comes first.
+    while (!fiber->is_attending && fiber->raised_info == nullptr && has_to_attend(fiber, context)) {
+        constexpr uint64_t kAll = ~uint64_t{0};
+        fiber->is_attending = true;
+        fiber->depth = 1;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        // A kick that came while the depth was up was left to us.
-    } while (is_interrupted(fiber) && !fiber->in_call);
-    if (is_interrupted(fiber)) host::interrupt_blocking_syscall(context);
+        host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
+        attend_in_handler(fiber, context);
+        host::raw_sigprocmask(SIG_SETMASK, &kAll, nullptr);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        fiber->depth = 0;
+        fiber->is_attending = false;
+        // Perhaps on another worker by now: sigreturn is to leave that thread's mask as it is.
+        host::set_saved_mask(context, fiber->worker->kernel_mask);
+    }
+    if (is_interrupted(fiber)) end_call(fiber, context);
     errno = saved_errno;
 }
 
@@ -172,7 +221,7 @@ host::KernelSigaction preempt_displaced_action;
 void preempt_install() {
     host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
-                                          SA_RESTART | SA_NODEFER, 0);
+                                          SA_RESTART, ~uint64_t{0});
     if (rc != 0)
         host::warn("no handler for signal %d: fibers are not preempted",
                    static_cast<int>(options().signal));

@@ -68,7 +68,8 @@ struct BusySample {
 struct Worker {
     Fiber scheduler_fiber;  // first member: its context runs schedule_loop()
     int id = 0;
-    std::atomic<int> tid{0};  // the kernel's
+    std::atomic<int> tid{0};       // the kernel's; -1: not known yet, 0: its thread has ended
+    std::atomic<int> last_tid{0};  // kept after the end: /proc shows the thread for a moment more
     Fiber* current = nullptr;
     Processor* processor = nullptr;
     Processor* next_processor = nullptr;  // handed over by whoever wakes this worker

@@ -14,8 +14,11 @@
 namespace pfiber {
 
 struct RuntimeCallbacks {
-    // Runs on a fiber that leaves the runtime with kAttendSignal or kAttendCancel set.
+    // Runs on a fiber that leaves the runtime with kAttendSignal, kAttendCancel or kAttendState
+    // set; for the last also in the preemption handler.
     void (*attend)(Fiber*, uint32_t attention) = nullptr;
+    // The same inside a call of a fiber with attends_in_call, in a handler above `context`.
+    void (*attend_in_call)(Fiber*, void* context) = nullptr;
     // A fiber finished and its stack is left; on any stack, in the runtime.  Decides on recycling.
     void (*finished)(Fiber*) = nullptr;
     // A worker is about to run program code; installs the process's signal mask.
@@ -156,7 +159,19 @@ void count_calls();
 
 void lock_to_worker(Fiber* fiber);
 void unlock_from_worker(Fiber* fiber);
-int worker_tid(const Fiber* fiber);  // kernel tid of the worker that runs it
+// The same, but never to the process's first kernel thread, whose state others take for the
+// process's
+// (/proc/PID): from there a fiber other than main moves to a clone.  Holds no lock.
+void lock_to_own_worker(Fiber* fiber);
+int worker_tid(const Fiber* fiber);  // kernel tid of the worker that it is bound to or that runs it
+// Before fiber_spawn, on a fiber or a foreign thread: `fiber` is bound to a kernel thread of its
+// own, cloned from the caller's, whose namespaces, capabilities, affinity and so on it inherits.
+// False: the kernel has no thread.  The second takes it back, also before fiber_spawn.
+bool bind_to_new_worker(Fiber* fiber);
+void unbind_from_new_worker(Fiber* fiber);
+bool is_worker_tid(int tid);  // a kernel thread of the runtime, the monitor included
+// A kernel thread that runs no fiber: it has what the process's threads have that changed nothing.
+int template_tid();
 
 // Interrupts the worker that runs `fiber` so that it looks at its attention word.  Any thread.
 void kick(Fiber* fiber);

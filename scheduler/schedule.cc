@@ -129,6 +129,7 @@ void schedule_loop(Worker* worker) {
                 worker->handed = nullptr;
             }
             stop_locked_worker(worker);
+            if (worker->must_end) continue;
             next = worker->locked_fiber;
         } else if (worker->must_end) {
             end_worker(worker);
@@ -252,7 +253,8 @@ void runtime_leave_slow(Fiber* fiber) {
         fiber->attention.fetch_and(~seen);
         if ((seen & kAttendPreempt) != 0 && !fiber->in_call && somebody_waits(fiber))
             yield_preempted(fiber);
-        if ((seen & (kAttendSignal | kAttendCancel)) != 0 && runtime_callbacks.attend != nullptr) {
+        constexpr uint32_t kAbove = kAttendSignal | kAttendCancel | kAttendState;
+        if ((seen & kAbove) != 0 && runtime_callbacks.attend != nullptr) {
             fiber->depth--;
             runtime_callbacks.attend(fiber, seen);
             fiber->depth++;

@@ -66,8 +66,10 @@ void stop_worker(Worker* worker);                        // Go: stopm
 void hand_off(Processor* processor);                     // Go: handoffp
 void start_locked_worker(Worker* worker, Fiber* fiber);  // Go: startlockedm
 void stop_locked_worker(Worker* worker);                 // Go: stoplockedm
-Processor* take_idle_processor();                        // scheduler lock held (Go: pidleget)
-void put_idle_processor(Processor* processor);           // scheduler lock held (Go: pidleput)
+bool start_bound_worker(Worker* worker);                 // with its locked fiber set
+void dismiss_bound_worker(Worker* worker);
+Processor* take_idle_processor();               // scheduler lock held (Go: pidleget)
+void put_idle_processor(Processor* processor);  // scheduler lock held (Go: pidleput)
 void acquire_processor(Worker* worker, Processor* processor);
 Processor* release_processor(Worker* worker);
 Worker* create_worker();

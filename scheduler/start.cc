@@ -99,6 +99,7 @@ bool runtime_start(const char** reason) {
         head.all_next = head.all_prev = fiber;
     }
     scheduler.live.store(1);
+    fiber->cpu_ns = host::clock_ns(CLOCK_PROCESS_CPUTIME_ID);  // it was the only thread
     fiber->state.store(FiberState::kRunning);
     host::set_tid_field(fiber->tp, fiber->tid);
     t_current = t_owner = fiber;

@@ -29,6 +29,7 @@ struct WaitNode {
     bool linked = false;
     bool handed = false;  // the waker gave the object itself; valid after a successful claim
     uint32_t bits = 0;
+    int32_t priority = 0;  // higher ones are woken first (Linux: futex waiters)
     int64_t since_ns = 0;
     ParkWord<P>* park = nullptr;
     uint32_t sequence = 0;
@@ -53,10 +54,20 @@ class alignas(64) WaitBucket {
     // The rest: with the lock held.
     Node* first() const { return first_; }
 
+    // In order of arrival, or before the others, among those of its priority.
     void link(Node* node, bool at_front) {
         node->linked = true;
-        node->next = at_front ? first_ : nullptr;
-        node->prev = at_front ? nullptr : last_;
+        if (at_front) {
+            node->next = first_;
+            while (node->next != nullptr && node->next->priority > node->priority)
+                node->next = node->next->next;
+            node->prev = node->next != nullptr ? node->next->prev : last_;
+        } else {
+            node->prev = last_;
+            while (node->prev != nullptr && node->prev->priority < node->priority)
+                node->prev = node->prev->prev;
+            node->next = node->prev != nullptr ? node->prev->next : first_;
+        }
         (node->prev != nullptr ? node->prev->next : first_) = node;
         (node->next != nullptr ? node->next->prev : last_) = node;
     }

@@ -127,6 +127,7 @@ WaitResult wait_as_fiber(Fiber* fiber, Node* node, const WaitRequest& request) {
     Woken woken;
     node->park = &fiber->park;
     node->owner = fiber;
+    node->priority = fiber->wait_priority;
     node->sequence = fiber->park.arm();
     if (!enqueue(node, request, &woken)) {
         fiber->park

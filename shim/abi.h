@@ -99,7 +99,7 @@ struct Barrier {
     uint32_t round;
     uint32_t count;
     int32_t shared;
-    uint32_t left;
+    Word away;  // waiters whose signal handlers run
 
     static Barrier* of(pthread_barrier_t* barrier) { return reinterpret_cast<Barrier*>(barrier); }
 };

@@ -7,6 +7,7 @@ namespace pfiber::shim {
 
 // 0, or PTHREAD_BARRIER_SERIAL_THREAD for one thread of each round.
 int barrier_wait(Barrier* barrier);
+int barrier_destroy(Barrier* barrier);
 
 void spin_lock(Spin* spin);
 inline bool spin_trylock(Spin* spin) {

@@ -17,6 +17,8 @@ constexpr uint32_t kPending = 1, kDisabled = 2, kAsynchronous = 4;
 [[noreturn]] void act(Fiber* fiber) {
     Thread* thread = thread_of(fiber);
     thread->is_ending = true;
+    // Unwinding may leave these loops; clean-up handlers take signals as everybody.
+    thread->is_delivering = fiber->is_attending = false;
     COUNT(cancels);
     thread_exit(PTHREAD_CANCELED);
 }
@@ -79,10 +81,21 @@ void cancellation_point(Fiber* fiber) {
     if (__builtin_expect(is_due(thread_of(fiber)), 0)) act(fiber);
 }
 
+namespace {
+
+// libc makes its own waits asynchronous for as long as they take (calls that are not redirected).
+bool libc_waits(const Fiber* fiber) {
+    constexpr int kLibcAsynchronous = 2;
+    const size_t offset = host::identity_layout.cancelhandling;
+    return (*reinterpret_cast<const volatile int*>(fiber->tp + offset) & kLibcAsynchronous) != 0;
+}
+
+}  // namespace
+
 void attend_cancellation(Fiber* fiber) {
     const Thread* thread = thread_of(fiber);
-    if ((thread->cancel.load() & kAsynchronous) != 0 && is_due(thread) && !fiber->in_call)
-        act(fiber);
+    if (!is_due(thread) || fiber->in_call) return;
+    if ((thread->cancel.load() & kAsynchronous) != 0 || libc_waits(fiber)) act(fiber);
 }
 
 InterruptMark interrupt_mark(const Fiber* fiber) { return thread_of(fiber)->interrupts; }

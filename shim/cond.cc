@@ -45,12 +45,13 @@ bool is_shared(const Cond* cond) {
 }
 
 // libc will release the mutex, perhaps in another process's favour.
-int wait_shared(Cond* cond, Mutex* mutex, TimeLimit limit) {
+int wait_shared(Fiber* fiber, Cond* cond, Mutex* mutex, TimeLimit limit) {
     const LibcSync& libc = libc_sync();
     auto* cond_object = reinterpret_cast<pthread_cond_t*>(cond);
     auto* mutex_object = reinterpret_cast<pthread_mutex_t*>(mutex);
     if ((mutex->kind & Mutex::kShared) == 0) mutex_wait_in_kernel(mutex);
-    BlockingRegion region;
+    if (fiber != nullptr) cancellation_point(fiber);
+    LibcWait wait(cond->group_signals);
     return limit.time == nullptr
                ? libc.pthread_cond_wait(cond_object, mutex_object)
                : libc.pthread_cond_clockwait(cond_object, mutex_object, limit.clock, limit.time);
@@ -84,7 +85,7 @@ int wake(Cond* cond, int count) {
 int cond_wait(Cond* cond, Mutex* mutex, TimeLimit limit) {
     if (!limit.has_valid_time()) return EINVAL;
     Fiber* fiber = current_fiber();
-    if (is_shared(cond)) return wait_shared(cond, mutex, limit);
+    if (is_shared(cond)) return wait_shared(fiber, cond, mutex, limit);
     if (fiber != nullptr)
         cancellation_point(fiber);
     else

@@ -54,6 +54,8 @@ struct TimeLimit {
     bool has_valid_time() const {
         return time == nullptr || (time->tv_nsec >= 0 && time->tv_nsec < 1000000000);
     }
+    // The kernel, which waits for priority inheritance, refuses such times.
+    bool is_before_epoch() const { return time != nullptr && time->tv_sec < 0; }
     Deadline deadline() const { return time == nullptr ? Deadline() : Deadline(clock, *time); }
 };
 constexpr TimeLimit kNoLimit{CLOCK_REALTIME, nullptr};

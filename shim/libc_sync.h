@@ -30,6 +30,7 @@ namespace pfiber::shim {
     X(pthread_rwlock_clockwrlock) \
     X(pthread_rwlock_unlock)      \
     X(pthread_barrier_wait)       \
+    X(pthread_barrier_destroy)    \
     X(pthread_testcancel)
 
 struct LibcSync {
@@ -55,5 +56,35 @@ class BlockingRegion {
   private:
     Fiber* fiber_;
 };
+
+// Around a function of libc that waits in the kernel for as long as somebody else likes: directed
+// signals run their handlers meanwhile, as on a kernel thread.  On a fiber or not; outside the
+// runtime.
+class LibcWait {
+  public:
+    // `cancellable`, if not null, are the two words on which libc's wait may be cancelled: a
+    // request is acted on while the kernel waits on one of them, by unwinding libc's own frames.
+    explicit LibcWait(const void* cancellable = nullptr);
+    ~LibcWait();
+    LibcWait(const LibcWait&) = delete;
+    LibcWait& operator=(const LibcWait&) = delete;
+
+  private:
+    friend void attend_libc_wait(Fiber* fiber, void* context);
+    void begin();
+    void end();
+    bool may_be_cancelled() const;
+    bool waits_cancellably(const void* context) const;
+    void look_again_later();
+
+    Fiber* fiber_;
+    LibcWait* outer_ = nullptr;
+    const void* cancellable_;
+    int timer_ = -1;
+    int64_t delay_ns_ = 1000000;
+};
+
+// RuntimeCallbacks::attend_in_call: a kick found a fiber inside such a call.
+void attend_libc_wait(Fiber* fiber, void* context);
 
 }  // namespace pfiber::shim

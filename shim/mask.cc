@@ -12,12 +12,18 @@ namespace pfiber::shim {
 
 MaskGuard::MaskGuard(Fiber* who, const sigset_t* mask) : fiber(mask == nullptr ? nullptr : who) {
     if (fiber == nullptr) return;
-    old = thread_of(fiber)->mask;
+    Thread* thread = thread_of(fiber);
+    old = thread->mask;
+    // As sigsuspend: the first handler goes back to the mask from before the call.
+    thread->suspend_restore = old;
+    thread->has_suspend_restore = true;
     set_thread_mask(fiber, mask_of(mask));
 }
 
 MaskGuard::~MaskGuard() noexcept(false) {
-    if (fiber != nullptr) set_thread_mask(fiber, old);
+    if (fiber == nullptr) return;
+    thread_of(fiber)->has_suspend_restore = false;
+    set_thread_mask(fiber, old);
 }
 
 NoCancel::NoCancel(Fiber* who) : fiber(who) {

@@ -74,7 +74,10 @@ int take_contended(Mutex* mutex, TimeLimit limit) {
             if (take_free(word)) return 0;
         }
     }
+    if (limit.is_before_epoch() && (mutex->kind & (Mutex::kInherit | Mutex::kProtect)) == 0)
+        return ETIMEDOUT;
     if (!limit.has_valid_time()) return EINVAL;
+    if (limit.is_before_epoch() && (mutex->kind & Mutex::kInherit) != 0) return EINVAL;
     const Deadline deadline = limit.deadline();
     WaitRequest request;
     request.address = &word;
@@ -101,25 +104,8 @@ int take_contended(Mutex* mutex, TimeLimit limit) {
     }
 }
 
-// Priority protection raises the caller to the ceiling, which only real-time policies allow: libc
-// answers EINVAL otherwise, and so do we.  Within a process of fibers there is nobody to raise
-// over.
-int check_ceiling(const Mutex* mutex) {
-    int policy, priority;
-    if (const Fiber* fiber = current_fiber()) {
-        policy = thread_of(fiber)->policy;
-        priority = thread_of(fiber)->priority;
-    } else {
-        sched_param parameters{};
-        policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0L));
-        host::raw_syscall(SYS_sched_getparam, 0L, &parameters);
-        priority = parameters.sched_priority;
-    }
-    const auto ceiling =
-        static_cast<int>(mutex->word.load(std::memory_order_relaxed) >> Mutex::kCeilingShift);
-    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
-    return is_real_time && priority <= ceiling ? 0 : EINVAL;
-}
+// The highest ceiling to which libc would believe to have raised this thread.
+__thread int t_failed_ceiling __attribute__((tls_model("initial-exec")));
 
 int lock_kind(Mutex* mutex, TimeLimit limit, bool keep_users) {
     if (mutex->kind < 0 || (mutex->kind & ~Mutex::kKnown) != 0) return EINVAL;  // destroyed
@@ -135,7 +121,7 @@ int lock_kind(Mutex* mutex, TimeLimit limit, bool keep_users) {
             return 0;
         }
     }
-    if ((kind & Mutex::kProtect) != 0 && check_ceiling(mutex) != 0) return EINVAL;
+    if ((kind & Mutex::kProtect) != 0 && mutex_check_ceiling(mutex) != 0) return EINVAL;
     if (!take_free(mutex->word)) {
         const int result = take_contended(mutex, limit);
         if (result != 0) return result;
@@ -185,6 +171,29 @@ int as_libc(Mutex* mutex, int (*function)(pthread_mutex_t*)) {
 
 }  // namespace
 
+// Priority protection raises the caller to the ceiling, which only real-time policies allow.  libc
+// answers EINVAL otherwise, but only the first time: it takes the thread for raised from then on.
+// So do we.  Within a process of fibers there is nobody to raise over.
+int mutex_check_ceiling(const Mutex* mutex) {
+    int policy, priority;
+    if (const Fiber* fiber = current_fiber()) {
+        policy = thread_of(fiber)->policy;
+        priority = thread_of(fiber)->priority;
+    } else {
+        sched_param parameters{};
+        policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0L));
+        host::raw_syscall(SYS_sched_getparam, 0L, &parameters);
+        priority = parameters.sched_priority;
+    }
+    const auto ceiling =
+        static_cast<int>(mutex->word.load(std::memory_order_relaxed) >> Mutex::kCeilingShift);
+    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
+    if (is_real_time) return priority <= ceiling ? 0 : EINVAL;
+    if (ceiling <= t_failed_ceiling) return 0;
+    t_failed_ceiling = ceiling;
+    return EINVAL;
+}
+
 void mutex_release_contended(Mutex* mutex) {
     Word* word = &mutex->word;
     const bool in_kernel = waits_in_kernel(mutex);
@@ -227,9 +236,10 @@ int mutex_trylock(Mutex* mutex) {
             mutex->count++;
             return 0;
         }
-        if (type == Mutex::kErrorcheck && (kind & Mutex::kInherit) != 0) return EDEADLK;
+        constexpr int kWithProtocol = Mutex::kInherit | Mutex::kProtect;
+        if (type == Mutex::kErrorcheck && (kind & kWithProtocol) != 0) return EDEADLK;
     }
-    if ((kind & Mutex::kProtect) != 0 && check_ceiling(mutex) != 0) return EINVAL;
+    if ((kind & Mutex::kProtect) != 0 && mutex_check_ceiling(mutex) != 0) return EINVAL;
     if (!take_free(mutex->word)) return EBUSY;
     if (type == Mutex::kRecursive) mutex->count = 1;
     mutex->owner.store(self, std::memory_order_relaxed);

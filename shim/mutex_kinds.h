@@ -5,6 +5,9 @@
 
 namespace pfiber::shim {
 
+// Whether the caller's priority allows to take a mutex with priority protection: 0 or EINVAL.
+int mutex_check_ceiling(const Mutex* mutex);
+
 // Private robust mutexes (mutex_robust.cc), served in user space.
 int robust_lock(Mutex* mutex, int kind, TimeLimit limit, bool keep_users);
 int robust_trylock(Mutex* mutex, int kind);

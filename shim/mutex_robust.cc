@@ -135,6 +135,7 @@ int robust_lock(Mutex* mutex, int kind, TimeLimit limit, bool keep_users) {
             if (answer >= 0) return answer;
         }
         if (!limit.has_valid_time()) return EINVAL;
+        if ((kind & Mutex::kInherit) != 0 && limit.is_before_epoch()) return EINVAL;
         if ((seen & Mutex::kWaiters) == 0 &&
             !word.compare_exchange_strong(seen, seen | Mutex::kWaiters, std::memory_order_relaxed))
             continue;

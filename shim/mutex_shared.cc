@@ -36,13 +36,17 @@ bool is_outermost(const Mutex* mutex) {
 
 int lock_blocking(Mutex* mutex, TimeLimit limit) {
     const LibcSync& libc = libc_sync();
-    BlockingRegion region;
+    LibcWait wait;
     return limit.time == nullptr
                ? libc.pthread_mutex_lock(object(mutex))
                : libc.pthread_mutex_clocklock(object(mutex), limit.clock, limit.time);
 }
 
+// libc's trylock of a mutex that is lost leaves it locked; its lock does not.
 int try_then_lock(Mutex* mutex, TimeLimit limit) {
+    if ((mutex->kind & Mutex::kRobust) != 0 &&
+        mutex->owner.load(std::memory_order_relaxed) == Mutex::kNotRecoverable)
+        return lock_blocking(mutex, limit);
     const int result = libc_sync().pthread_mutex_trylock(object(mutex));
     return result == EBUSY ? lock_blocking(mutex, limit) : result;
 }
@@ -50,8 +54,12 @@ int try_then_lock(Mutex* mutex, TimeLimit limit) {
 template <class Call>
 int as_owner(Mutex* mutex, Call call) {
     if (!has_owner(mutex)) return call();
+    const bool is_protected = (mutex->kind & Mutex::kProtect) != 0;
+    if (is_protected && mutex_check_ceiling(mutex) != 0) return EINVAL;
     SharedOwner owner(current_fiber());
-    const int result = call();
+    int result = call();
+    // What libc believes of this thread's priority is of its own making, and right from now on.
+    if (is_protected && result == EINVAL) result = call();
     if ((result == 0 || result == EOWNERDEAD) && is_outermost(mutex)) owner.keep();
     return result;
 }

@@ -178,7 +178,7 @@ int lock_shared(bool write, Try attempt, Block block) {
     SharedOwner owner(fiber);
     int result = attempt();
     if (result == EBUSY) {
-        BlockingRegion region;
+        LibcWait wait;
         result = block();
     }
     if (result == 0 && write) owner.keep();

@@ -4,6 +4,8 @@
 // fiber blocks (so "all block, one sigwaits" works); a signal that the kernel delivers to a worker
 // whose fiber does not want it is passed on: main first, as the kernel prefers the first thread,
 // then any fiber that does not block it, else it stays pending for the process.
+// A process-directed signal stays in the process's queue; a willing fiber is told, and whoever is
+// willing when it looks takes it.
 // Delivery to a fiber re-raises the signal at its own kernel thread once the fiber is outside the
 // runtime, so that the handler gets a real frame, alternate stack and restart included.
 // A signal that lands in the runtime is noted in a lock-free ring; the monitor hands it out.
@@ -41,8 +43,15 @@ void signals_thread_ending(Fiber* fiber);
 // The calling fiber's mask becomes `mask`; what it lets through now is delivered when the fiber
 // leaves the runtime.  Outside the runtime.
 void set_thread_mask(Fiber* fiber, uint64_t mask);
+// The part of it that a handler's entry and end do for themselves, in the runtime: the fiber's mask
+// changes, no worker is told.  Returns what every live fiber blocks now and did not before.
+uint64_t change_mask(Fiber* fiber, uint64_t mask);
+// Every other worker has the present process mask, or 5 ms have passed.  In the runtime.
+void renew_other_masks(Worker* own);
 // What every live fiber blocks: the kernel mask of workers.
 uint64_t process_mask();
+// Makes the process mask the calling worker's, whatever the kernel has at the moment.
+void open_worker_mask(Worker* worker);
 void install_worker_mask(Worker* worker);
 void renew_mask(Worker* worker, void* context);
 // Installs a mask in the kernel for the calling kernel thread, e.g. before exec; returns the old.
@@ -56,17 +65,45 @@ void send_to_process(int signal, const siginfo_t* info);  // as if the kernel ha
 void interrupt_fiber(Fiber* fiber, Wake outcome);
 // Takes a pending signal of `set` for the calling fiber: directed first, then the process's.
 bool take_pending(Fiber* fiber, uint64_t set, siginfo_t* info);
-uint64_t pending_for(Fiber* fiber);
-// The monitor's part: distributes what landed in the runtime.
+// A process-directed real-time signal is about to be handled while earlier ones of its number are
+// queued: it goes behind them and *info becomes the first.  False: there are none.
+bool take_queued_before(int signal, siginfo_t* info);
+// For each signal of `set` pending on the process: tells a willing thread.  In the runtime.
+void hand_out(uint64_t set);
+// From now on those of `set` that everybody blocks are the kernel's to keep: a signalfd, or the
+// program after an exec, finds them there, also those directed at one thread.
+void kernel_keeps_pending(uint64_t set);
+uint64_t pending_for(const Fiber* fiber);
+// Distributes what landed in the runtime: the monitor's part, and of whoever asks what is pending.
 void dispatch_noted_signals();
 void note_signal(int signal, const siginfo_t* info);  // lock-free; from a handler in the runtime
+bool signals_are_noted();                             // and not distributed yet
 void drop_pending(int signal);                        // its disposition became "ignore"
 
-// ---- dispositions and delivery (signal.cc)
+// ---- dispositions (signal.cc)
 
+// What the program believes; the kernel has signal_entry() for those with a handler.
+struct Action {
+    void* handler = nullptr;  // SIG_DFL, SIG_IGN or the program's function
+    unsigned long flags = 0;
+    uint64_t mask = 0;
+    void (*restorer)() = nullptr;
+};
+bool is_handler(const void* handler);
+// Our handler is installed for it also when the program has none (scheduler/host/touch.h).
+inline bool is_watched(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
+bool has_handler(int signal);
+// Takes the action of a signal that is about to run; SA_RESETHAND falls back to the default.  In
+// the runtime.
+Action claim_action(int signal);
 long set_action(int signal, const struct sigaction* action, struct sigaction* old);
 bool is_ignored(int signal);
 bool is_default(int signal);
+
+// ---- delivery (signal_entry.cc)
+
+void signal_entry(int signal, siginfo_t* info, void* context);
+void entry_of_preemption_signal(Fiber* fiber, siginfo_t* info, void* context);
 void deliver_pending(Fiber* fiber);
 
 // ---- waiting (signal_wait.cc)

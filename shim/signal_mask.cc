@@ -42,6 +42,8 @@ void count(uint64_t mask, int change) {  // mask_lock held
     for (; mask != 0; mask &= mask - 1) blocked_by[__builtin_ctzll(mask)] += change;
 }
 
+}  // namespace
+
 // A signal that everybody blocks now must find no worker that still lets it through: its default
 // action would end the process.  Workers renew their masks when they are kicked; one that cannot
 // run at the moment gets a few milliseconds.
@@ -58,8 +60,6 @@ void renew_other_masks(Worker* own) {
             host::raw_syscall(SYS_sched_yield);
     }
 }
-
-}  // namespace
 
 uint64_t mask_of(const sigset_t* set) {
     uint64_t mask;
@@ -82,6 +82,12 @@ void install_worker_mask(Worker* worker) {
     host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
 }
 
+void open_worker_mask(Worker* worker) {
+    worker->mask_generation = generation.load();
+    worker->kernel_mask = common_mask.load();
+    host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
+}
+
 // In the preemption handler, any context: what sigreturn will install on this worker.
 void renew_mask(Worker* worker, void* context) {
     const uint64_t now = generation.load();
@@ -97,26 +103,37 @@ uint64_t install_exact_mask(uint64_t mask) {
     return old;
 }
 
+uint64_t change_mask(Fiber* fiber, uint64_t mask) {
+    Thread* thread = thread_of(fiber);
+    if (thread->mask == mask) return 0;
+    LockGuard guard(mask_lock);
+    const uint64_t before = common_mask.load();
+    count(thread->mask & ~mask, -1);
+    count(mask & ~thread->mask, 1);
+    thread->mask = mask;
+    recompute();
+    return common_mask.load() & ~before;
+}
+
 void set_thread_mask(Fiber* fiber, uint64_t mask) {
     Thread* thread = thread_of(fiber);
-    if (thread->mask != mask) {
+    // What arrived before the change meets the old mask.
+    if (signals_are_noted()) dispatch_noted_signals();
+    if (const uint64_t before = thread->mask; before != mask) {
         RuntimeSection section(fiber);
-        bool grew = false;
-        {
-            LockGuard guard(mask_lock);
-            const uint64_t before = common_mask.load();
-            count(thread->mask & ~mask, -1);
-            count(mask & ~thread->mask, 1);
-            thread->mask = mask;
-            recompute();
-            grew = (common_mask.load() & ~before) != 0;
+        const uint64_t grown = change_mask(fiber, mask);
+        if (grown != 0) renew_other_masks(fiber->worker);
+        const uint64_t closed = (mask & ~before) | grown;
+        if ((pending_for(fiber) & closed) != 0) {
+            // They were to be ours: another thread's, or the kernel's, but not this worker's again.
+            if (grown != 0) host::raw_sigprocmask(SIG_BLOCK, &grown, nullptr);
+            hand_out(closed);
         }
-        if (grew) renew_other_masks(fiber->worker);
     }
     // Outside the runtime: what the kernel kept back is delivered here and now.
-    fiber->handler_depth++;
+    fiber->pinned++;
     install_worker_mask(fiber->worker);
-    fiber->handler_depth--;
+    fiber->pinned--;
     if ((pending_for(fiber) & ~mask) != 0) {
         fiber->attention.fetch_or(kAttendSignal);
         check_attention(fiber);
@@ -138,11 +155,13 @@ void masks_thread_added(uint64_t mask) {
     if (mask != 0 || common_mask.load() != 0) recompute();
 }
 
-void masks_thread_removed(uint64_t mask) {
+uint64_t masks_thread_removed(uint64_t mask) {
     LockGuard guard(mask_lock);
+    const uint64_t before = common_mask.load();
     threads--;
     count(mask, -1);
     recompute();
+    return common_mask.load() & ~before;
 }
 
 void masks_after_fork() { mask_lock.reset(); }

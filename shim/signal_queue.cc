@@ -13,27 +13,43 @@ namespace pfiber::shim {
 
 namespace {
 
+Lock queue_lock;  // a leaf beside the scheduler's lock order: nothing is taken under it
+PendingSignal* spare;
+
+}  // namespace
+
+// What one owner (a thread, or the process) has pending: a run for each number, lowest first, each
+// in the order of arrival; `bits` has the numbers.  queue_lock guards both.
 struct PendingSignal {
-    PendingSignal* next;
-    Fiber* target;  // null: the process
-    int signal;
+    PendingSignal* next_run;  // these two in the first of a run only
+    PendingSignal* last_same;
+    PendingSignal* next_same;
     siginfo_t info;
 };
 
-Lock queue_lock;  // a leaf beside the scheduler's lock order: nothing is taken under it
-PendingSignal* pending_first;
-PendingSignal** pending_last = &pending_first;
-PendingSignal* spare;
-std::atomic<uint64_t> process_pending{0};
+namespace {
 
-// Signals that landed in the runtime.  Each slot: 0 free, 1 being written, 2 ready.
-constexpr int kNotes = 1024;
+struct Queue {
+    PendingSignal*& runs;
+    Platform::Atomic<uint64_t>& bits;
+};
+PendingSignal* process_runs;
+Platform::Atomic<uint64_t> process_bits{0};
+std::atomic<uint64_t> kernel_keeps{0};
+Queue process_queue() { return {process_runs, process_bits}; }
+Queue queue_of(Fiber* fiber) { return {thread_of(fiber)->queued, thread_of(fiber)->pending}; }
+
+// Signals that landed in the runtime, in the order of arrival.  Each slot: 0 free, 1 being written,
+// 2 ready.  Handlers move the head, the monitor the tail.
+constexpr uint64_t kNotes = 1024;
 struct Note {
     std::atomic<int> state{0};
     int signal;
     siginfo_t info;
 };
 Note notes[kNotes];
+std::atomic<uint64_t> notes_head{0}, notes_tail{0};
+Lock notes_lock;  // of the distributor; outermost, nobody waits for it with another lock held
 
 PendingSignal* new_entry() {  // queue_lock held
     if (spare == nullptr) {
@@ -43,72 +59,72 @@ PendingSignal* new_entry() {  // queue_lock held
         if (host::is_error(memory)) return nullptr;
         auto* entries = reinterpret_cast<PendingSignal*>(memory);
         for (size_t i = 0; i < kChunk / sizeof(PendingSignal); i++) {
-            entries[i].next = spare;
+            entries[i].next_same = spare;
             spare = &entries[i];
         }
     }
     PendingSignal* entry = spare;
-    spare = entry->next;
+    spare = entry->next_same;
     return entry;
 }
 
 bool is_real_time(int signal) { return signal >= 32; }
 
-// queue_lock held.  EAGAIN when there is no memory for one more, ESRCH when the target has ended.
-int enqueue(Fiber* target, int signal, const siginfo_t* info) {
-    if (target != nullptr && thread_of(target)->takes_no_signals) return ESRCH;
-    std::atomic<uint64_t>& bits = target == nullptr ? process_pending : thread_of(target)->pending;
-    if (!is_real_time(signal) && (bits.load() & signal_bit(signal)) != 0)
-        return 0;  // one at a time
+// queue_lock held.  EAGAIN when there is no memory for one more.
+int push(Queue queue, int signal, const siginfo_t* info) {
+    PendingSignal** at = &queue.runs;
+    while (*at != nullptr && (*at)->info.si_signo < signal) at = &(*at)->next_run;
+    const bool is_first = *at == nullptr || (*at)->info.si_signo != signal;
+    if (!is_first && !is_real_time(signal)) return 0;  // one at a time
     PendingSignal* entry = new_entry();
     if (entry == nullptr) return EAGAIN;
-    entry->next = nullptr;
-    entry->target = target;
-    entry->signal = signal;
     entry->info = *info;
-    *pending_last = entry;
-    pending_last = &entry->next;
-    bits.fetch_or(signal_bit(signal));
+    entry->info.si_signo = signal;
+    entry->next_same = nullptr;
+    if (is_first) {
+        entry->next_run = *at;
+        entry->last_same = entry;
+        *at = entry;
+        queue.bits.fetch_or(signal_bit(signal));
+    } else {
+        (*at)->last_same->next_same = entry;
+        (*at)->last_same = entry;
+    }
     return 0;
 }
 
-void remove(PendingSignal** at) {  // queue_lock held
+// queue_lock held.  The first of the lowest number in `set`, as the kernel takes them.
+bool pop(Queue queue, uint64_t set, siginfo_t* info) {
+    PendingSignal** at = &queue.runs;
+    while (*at != nullptr && (set & signal_bit((*at)->info.si_signo)) == 0) at = &(*at)->next_run;
     PendingSignal* entry = *at;
-    *at = entry->next;
-    if (pending_last == &entry->next) pending_last = at;
-    entry->next = spare;
+    if (entry == nullptr) return false;
+    *info = entry->info;
+    if (PendingSignal* next = entry->next_same; next != nullptr) {
+        next->next_run = entry->next_run;
+        next->last_same = entry->last_same;
+        *at = next;
+    } else {
+        *at = entry->next_run;
+        queue.bits.fetch_and(~signal_bit(info->si_signo));
+    }
+    entry->next_same = spare;
     spare = entry;
-}
-
-// queue_lock held.  The bit goes when no further one of that number is queued.
-void settle_bit(Fiber* target, int signal) {
-    for (PendingSignal* entry = pending_first; entry != nullptr; entry = entry->next)
-        if (entry->target == target && entry->signal == signal) return;
-    std::atomic<uint64_t>& bits = target == nullptr ? process_pending : thread_of(target)->pending;
-    bits.fetch_and(~signal_bit(signal));
-}
-
-// queue_lock held.  Lowest number first, as the kernel does.
-bool take_of(Fiber* target, uint64_t set, siginfo_t* info) {
-    PendingSignal** best = nullptr;
-    for (PendingSignal** at = &pending_first; *at != nullptr; at = &(*at)->next)
-        if ((*at)->target == target && (set & signal_bit((*at)->signal)) != 0 &&
-            (best == nullptr || (*at)->signal < (*best)->signal))
-            best = at;
-    if (best == nullptr) return false;
-    const int signal = (*best)->signal;
-    *info = (*best)->info;
-    info->si_signo = signal;
-    remove(best);
-    settle_bit(target, signal);
     return true;
+}
+
+void discard(Queue queue, uint64_t set) {
+    siginfo_t info;
+    LockGuard guard(queue_lock);
+    while (pop(queue, set, &info)) {
+    }
 }
 
 bool is_willing(Fiber* fiber, int signal) {
     const Thread* thread = thread_of(fiber);
     return ((thread->mask & signal_bit(signal)) == 0 ||
             (thread->waiting_for.load() & signal_bit(signal)) != 0) &&
-           !thread->is_ending;
+           !thread->takes_no_signals;
 }
 
 struct Choice {
@@ -148,116 +164,165 @@ void notify(Fiber* fiber) {
     if (fiber != current_fiber()) interrupt_fiber(fiber, Wake::kSignal);
 }
 
-// As send_to_fiber(); ESRCH when it has ended.
-int send_to_living(Fiber* fiber, int signal, const siginfo_t* info) {
-    Thread* thread = thread_of(fiber);
+// The default action concerns the whole process: the kernel performs it.
+bool acts_by_default(int signal) {
+    if (is_ignored(signal)) return true;
+    if (!is_default(signal)) return false;
     const uint64_t bit = signal_bit(signal);
-    const bool waits = (thread->waiting_for.load() & bit) != 0;
-    const bool blocked = (thread->mask & bit) != 0;
-    if (!blocked && !waits) {
-        if (is_ignored(signal)) return 0;
-        if (is_default(signal)) {
-            // The default action concerns the whole process: the kernel performs it.
-            host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
-            host::raw_tgkill(host::raw_getpid(), host::raw_gettid(), signal);
-            return 0;
+    host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
+    host::raw_tgkill(host::raw_getpid(), host::raw_gettid(), signal);
+    return true;
+}
+
+// The kernel prefers the first thread; so do programs that expect EINTR in main.
+Fiber* willing_fiber(int signal) {
+    Choice choice{signal, nullptr};
+    if (main_fiber() != nullptr) consider(main_fiber(), &choice);
+    Fiber* self = current_fiber();
+    if (choice.fiber == nullptr && self != nullptr && !self->is_scheduler) consider(self, &choice);
+    if (choice.fiber == nullptr) for_each_fiber(consider, &choice);
+    return choice.fiber;
+}
+
+// Everybody blocks them, and somebody looks for them in the kernel.
+void give_to_kernel(Queue queue, uint64_t set) {
+    set &= process_mask() & kernel_keeps.load();
+    while ((queue.bits.load() & set) != 0) {
+        siginfo_t info;
+        {
+            LockGuard guard(queue_lock);
+            if (!pop(queue, set, &info)) return;
         }
-    }
-    OptionalSection section;
-    int rc;
-    {
+        const long rc =
+            host::raw_syscall(SYS_rt_sigqueueinfo, host::raw_getpid(), info.si_signo, &info);
+        if (rc == 0) continue;
+        // The kernel's own limit of queued signals.
         LockGuard guard(queue_lock);
-        rc = enqueue(fiber, signal, info);
+        push(queue, info.si_signo, &info);
+        return;
     }
-    if (rc == 0 && wants(fiber, signal)) notify(fiber);
-    return rc;
 }
 
 }  // namespace
 
 int send_to_fiber(Fiber* fiber, int signal, const siginfo_t* info) {
-    const int rc = send_to_living(fiber, signal, info);
-    return rc == ESRCH ? 0 : rc;  // as pthread_kill of a thread that waits to be joined
-}
-
-void send_to_process(int signal, const siginfo_t* info) {
+    const Thread* thread = thread_of(fiber);
+    const uint64_t bit = signal_bit(signal);
+    const bool waits = (thread->waiting_for.load() & bit) != 0;
+    if ((thread->mask & bit) == 0 && !waits && acts_by_default(signal)) return 0;
     OptionalSection section;
-    Choice choice{signal, nullptr};
-    // The kernel prefers the first thread; so do programs that expect EINTR in main.
-    if (main_fiber() != nullptr) consider(main_fiber(), &choice);
-    Fiber* self = current_fiber();
-    if (choice.fiber == nullptr && self != nullptr && !self->is_scheduler) consider(self, &choice);
-    if (choice.fiber == nullptr) for_each_fiber(consider, &choice);
-    while (choice.fiber != nullptr) {
-        if (send_to_living(choice.fiber, signal, info) != ESRCH) return;
-        choice.fiber = nullptr;
-        for_each_fiber(consider, &choice);
-    }
+    int rc = 0;
     {
         LockGuard guard(queue_lock);
-        enqueue(nullptr, signal, info);
+        // As pthread_kill of a thread that waits to be joined.
+        if (thread->takes_no_signals) return 0;
+        rc = push(queue_of(fiber), signal, info);
     }
-    for_each_fiber(consider, &choice);
-    if (choice.fiber != nullptr) notify(choice.fiber);
+    if (rc == 0 && wants(fiber, signal))
+        notify(fiber);
+    else if ((kernel_keeps.load() & bit) != 0)
+        give_to_kernel(queue_of(fiber), bit);
+    return rc;
+}
+
+// It is queued before a thread is chosen, so that one which opens its mask, blocks it or ends
+// meanwhile either is seen here or finds it in the queue (S7).
+void send_to_process(int signal, const siginfo_t* info) {
+    OptionalSection section;
+    if (willing_fiber(signal) != nullptr && acts_by_default(signal)) return;
+    {
+        LockGuard guard(queue_lock);
+        push(process_queue(), signal, info);
+    }
+    hand_out(signal_bit(signal));
+}
+
+void hand_out(uint64_t set) {
+    set &= process_bits.load();
+    for (uint64_t left = set; left != 0; left &= left - 1) {
+        const int signal = __builtin_ctzll(left) + 1;
+        if (Fiber* fiber = willing_fiber(signal); fiber != nullptr) {
+            notify(fiber);
+            set &= ~signal_bit(signal);
+        }
+    }
+    give_to_kernel(process_queue(), set);
+}
+
+void kernel_keeps_pending(uint64_t set) {
+    OptionalSection section;
+    kernel_keeps.fetch_or(set);
+    hand_out(set);
+    if (Fiber* self = current_fiber()) give_to_kernel(queue_of(self), set);
 }
 
 bool take_pending(Fiber* fiber, uint64_t set, siginfo_t* info) {
     if ((pending_for(fiber) & set) == 0) return false;
     RuntimeSection section(fiber);
     LockGuard guard(queue_lock);
-    return take_of(fiber, set, info) || take_of(nullptr, set, info);
+    return pop(queue_of(fiber), set, info) || pop(process_queue(), set, info);
 }
 
-uint64_t pending_for(Fiber* fiber) {
-    return thread_of(fiber)->pending.load() | process_pending.load();
+bool take_queued_before(int signal, siginfo_t* info) {
+    if (!is_real_time(signal) || (process_bits.load() & signal_bit(signal)) == 0) return false;
+    LockGuard guard(queue_lock);
+    return push(process_queue(), signal, info) == 0 &&
+           pop(process_queue(), signal_bit(signal), info);
+}
+
+uint64_t pending_for(const Fiber* fiber) {
+    return thread_of(fiber)->pending.load() | process_bits.load();
 }
 
 void drop_pending(int signal) {
     OptionalSection section;
-    LockGuard guard(queue_lock);
-    for (PendingSignal** at = &pending_first; *at != nullptr;) {
-        if ((*at)->signal != signal) {
-            at = &(*at)->next;
-            continue;
-        }
-        Fiber* target = (*at)->target;
-        remove(at);
-        settle_bit(target, signal);
-    }
+    const uint64_t bit = signal_bit(signal);
+    discard(process_queue(), bit);
+    for_each_fiber(
+        [](Fiber* fiber, void* argument) {
+            const uint64_t dropped = *static_cast<const uint64_t*>(argument);
+            if ((thread_of(fiber)->pending.load() & dropped) != 0)
+                discard(queue_of(fiber), dropped);
+        },
+        const_cast<uint64_t*>(&bit));
 }
 
 void queue_thread_ending(Fiber* fiber) {
-    OptionalSection section;
-    LockGuard guard(queue_lock);
-    // What comes later would wait for the next thread on this block.
-    thread_of(fiber)->takes_no_signals = true;
-    if (thread_of(fiber)->pending.load() == 0) return;
-    for (PendingSignal** at = &pending_first; *at != nullptr;) {
-        if ((*at)->target == fiber)
-            remove(at);
-        else
-            at = &(*at)->next;
+    {
+        LockGuard guard(queue_lock);
+        // What comes later would wait for the next thread on this block.
+        thread_of(fiber)->takes_no_signals = true;
     }
-    thread_of(fiber)->pending.store(0);
+    discard(queue_of(fiber), ~uint64_t{0});
+    hand_out(~uint64_t{0});
 }
 
 void note_signal(int signal, const siginfo_t* info) {
     COUNT(signals_deferred);
-    for (Note& note : notes) {
-        int free = 0;
-        if (!note.state.compare_exchange_strong(free, 1)) continue;
+    for (;;) {
+        uint64_t head = notes_head.load();
+        Note& note = notes[head % kNotes];
+        if (head - notes_tail.load() >= kNotes || note.state.load() != 0) break;
+        if (!notes_head.compare_exchange_strong(head, head + 1)) continue;
+        note.state.store(1);
         note.signal = signal;
         note.info = *info;
         note.state.store(2);
         request_monitor(kServeSignals);
         return;
     }
-    // 1,024 undelivered signals: a standard one would have merged with an earlier one by now.
+    // The monitor is 1,024 signals behind: the kernel delivers it once more.
+    siginfo_t again = *info;
+    host::raw_syscall(SYS_rt_sigqueueinfo, host::raw_getpid(), signal, &again);
 }
 
+bool signals_are_noted() { return notes_head.load() != notes_tail.load(); }
+
 void dispatch_noted_signals() {
-    for (Note& note : notes) {
-        if (note.state.load() != 2) continue;
+    OptionalSection section;
+    LockGuard guard(notes_lock);
+    for (uint64_t tail = notes_tail.load(); notes[tail % kNotes].state.load() == 2; tail++) {
+        Note& note = notes[tail % kNotes];
         const siginfo_t info = note.info;
         const int signal = note.signal;
         note.state.store(0);
@@ -268,15 +333,20 @@ void dispatch_noted_signals() {
             send_to_fiber(target, signal, &info);
         else if (timer == TimerSignal::kProcess)
             send_to_process(signal, &info);
+        notes_tail.store(tail + 1);
     }
 }
 
-void queue_after_fork() {
+void queue_after_fork(Fiber* survivor) {
     queue_lock.reset();
-    while (pending_first != nullptr) remove(&pending_first);
-    pending_last = &pending_first;
-    process_pending.store(0);
+    notes_lock.reset();
+    spare = process_runs = nullptr;  // what the parent had queued is not worth walking
+    thread_of(survivor)->queued = nullptr;
+    thread_of(survivor)->pending.store(0);
+    process_bits.store(0);
     for (Note& note : notes) note.state.store(0);
+    notes_head.store(0);
+    notes_tail.store(0);
 }
 
 }  // namespace pfiber::shim

@@ -3,12 +3,11 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include <new>
 
@@ -20,6 +19,7 @@
 #include "scheduler/wait_queue.h"
 #include "shim/cancel.h"
 #include "shim/exit_words.h"
+#include "shim/kernel_state.h"
 #include "shim/mutex.h"
 #include "shim/signal.h"
 #include "shim/thread_attr.h"
@@ -87,6 +87,7 @@ void run_key_destructors(Fiber* fiber) {
     if (call_tls_destructors != nullptr) call_tls_destructors();
     run_key_destructors(fiber);
     robust_mutexes_release(fiber);
+    kernel_state_forget(fiber);
     exit_words_serve(fiber);
     signals_thread_ending(fiber);
     if (threads_left.fetch_sub(1) == 1) exit(0);
@@ -102,18 +103,7 @@ void run_key_destructors(Fiber* fiber) {
     exit(0);
 }
 
-// The kernel schedules workers: a thread with a policy of its own is bound to one that has it.
-void apply_policy(Fiber* fiber) {
-    const Thread* thread = thread_of(fiber);
-    if (thread->policy == SCHED_OTHER) return;
-    lock_to_worker(fiber);
-    sched_param parameters{};
-    parameters.sched_priority = thread->priority;
-    host::raw_syscall(SYS_sched_setscheduler, 0, thread->policy, &parameters);
-}
-
 void thread_entry(Fiber* fiber) {
-    apply_policy(fiber);
     signals_thread_started(fiber);
     __pthread_unwind_buf_t frame;
     if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
@@ -130,16 +120,6 @@ void thread_entry(Fiber* fiber) {
     }
     if (current_fiber() == nullptr) end_only_thread(fiber);
     end_thread();
-}
-
-// What sched_setscheduler would say: real-time policies need the right to them.
-bool may_set_policy(int policy) {
-    if (policy != SCHED_FIFO && policy != SCHED_RR) return true;
-    struct {
-        uint64_t current, most;
-    } limit{};
-    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_RTPRIO, nullptr, &limit);
-    return limit.current > 0 || host::raw_syscall(SYS_geteuid) == 0;
 }
 
 // On the stack that runs next, in the runtime.  Nothing of the fiber is touched after the flag: a
@@ -182,21 +162,35 @@ void threads_start(Fiber* main) {
     runtime_callbacks.finished = thread_finished;
     auto* thread = new (main->client) Thread;
     thread_attributes_of_main(thread);
+    // Set before there were fibers; threads that are made from now on inherit it.
+    sched_param parameters{};
+    const auto policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0L));
+    if ((policy == SCHED_FIFO || policy == SCHED_RR) &&
+        host::raw_syscall(SYS_sched_getparam, 0L, &parameters) == 0)
+        thread_set_policy(main, policy, parameters.sched_priority);
     signals_start(main);
 }
 
 void threads_after_fork(Fiber* survivor) {
     threads_left.store(1);
     thread_of(survivor)->life.store(0);
+    // Its kernel thread has what it changed, and the child's other threads are cloned from that.
+    thread_of(survivor)->has_kernel_state = false;
+    thread_of(survivor)->wanted = nullptr;
+    kernel_state_after_fork();
     signals_after_fork(survivor);
+}
+
+void thread_set_policy(Fiber* fiber, int policy, int priority) {
+    thread_of(fiber)->policy = policy;
+    thread_of(fiber)->priority = priority;
+    fiber->wait_priority = policy == SCHED_FIFO || policy == SCHED_RR ? priority : 0;
 }
 
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
                   void* argument, bool is_c11) {
     ThreadAttributes wanted;
     if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
-    if (wanted.has_policy && wanted.policy != SCHED_OTHER && !may_set_policy(wanted.policy))
-        return EPERM;
     Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
     if (fiber == nullptr) {
         host::warn_once(reported_no_stack,
@@ -211,22 +205,26 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     thread->is_c11 = is_c11;
     thread->life.store(wanted.is_detached ? kDetached : 0);
     thread->stack_address = fiber->stack_low;
-    thread->stack_size = wanted.stack_size;
+    // As libc tells them: the size rounded down to the alignment of a thread block, the guard up.
+    constexpr size_t kAlignment = 64;
+    thread->stack_size = wanted.stack_size & ~(kAlignment - 1);
     // Page-aligned, since language runtimes lay guard pages of their own at the low end; the high
     // end then reaches into the thread block, as native ones do.
     constexpr uintptr_t kPage = 4096;
     if (wanted.stack_address == 0)
         thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);
-    thread->guard_size = wanted.guard_size;
+    thread->guard_size = (wanted.guard_size + kPage - 1) & ~(kPage - 1);
     Fiber* self = current_fiber();
-    if (wanted.has_policy) {
-        thread->policy = wanted.policy;
-        thread->priority = wanted.priority;
-    } else if (self != nullptr) {
-        thread->policy = thread_of(self)->policy;
-        thread->priority = thread_of(self)->priority;
-    }
+    thread->has_explicit_policy = wanted.has_policy;
+    if (wanted.has_policy)
+        thread_set_policy(fiber, wanted.policy, wanted.priority);
+    else if (self != nullptr)
+        thread_set_policy(fiber, thread_of(self)->policy, thread_of(self)->priority);
     if (self != nullptr) memcpy(thread->name, thread_of(self)->name, sizeof thread->name);
+    if (const int rc = kernel_state_of_new(fiber, wanted); rc != 0) {
+        fiber_recycle(fiber);
+        return rc;
+    }
     signals_inherit(thread, self, wanted.has_mask ? &wanted.mask : nullptr);
     threads_left.fetch_add(1);
     *out = handle_of(fiber);
@@ -309,6 +307,31 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
     if (current_fiber() != nullptr) end_thread();
     // pthread_exit in a process that never had a second thread: it was the last one.
     exit(0);
+}
+
+Fiber* fiber_of_clock(clockid_t clock) {
+    constexpr int kKind = 7, kThread = 6;
+    if (clock >= 0 || (clock & kKind) != kThread) return nullptr;
+    return fiber_with_tid(~static_cast<uint32_t>(clock >> 3));
+}
+
+void set_thread_name(Fiber* fiber, const char* name) {
+    Thread* thread = thread_of(fiber);
+    size_t length = strnlen(name, sizeof thread->name - 1);
+    memcpy(thread->name, name, length);
+    memset(thread->name + length, 0, sizeof thread->name - length);
+    int tid = 0;
+    if (fiber == main_fiber())
+        tid = host::raw_getpid();
+    else if (thread->has_kernel_state)
+        tid = worker_tid(fiber);
+    if (tid == 0) return;
+    host::Line path;
+    path.add("/proc/self/task/%d/comm", tid);
+    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_WRONLY | O_CLOEXEC);
+    if (host::is_error(fd)) return;
+    host::raw_write(static_cast<int>(fd), thread->name, length);
+    host::raw_close(static_cast<int>(fd));
 }
 
 const char* thread_name(const void* client) { return static_cast<const Thread*>(client)->name; }

@@ -20,6 +20,9 @@
 
 namespace pfiber::shim {
 
+struct PendingSignal;
+struct StateRequest;
+
 struct Thread {
     // ---- life
     void* (*start)(void*) = nullptr;
@@ -34,6 +37,9 @@ struct Thread {
     uintptr_t stack_address = 0;
     size_t stack_size = 0, guard_size = 0;
     int policy = 0, priority = 0;
+    bool has_explicit_policy = false;  // from its attributes, not its creator
+    bool has_kernel_state = false;     // bound for good (kernel_state.h)
+    StateRequest* wanted = nullptr;    // noted by others; under that file's lock
 
     // ---- cancellation (cancel.cc)
     Platform::Atomic<uint32_t> cancel{0};
@@ -41,13 +47,20 @@ struct Thread {
     // ---- signals (signal.cc)
     uint64_t mask = 0;                          // blocked by this thread
     Platform::Atomic<uint64_t> pending{0};      // directed at it and not delivered
+    PendingSignal* queued = nullptr;            // those, by number (signal_queue.cc)
     Platform::Atomic<uint64_t> waiting_for{0};  // its sigwait set
     uint64_t suspend_restore = 0;               // mask to restore after sigsuspend-like calls
+    uint64_t mask_outside = 0;                  // what the outermost handler interrupted
+    int32_t handlers_active = 0;                // too high after a jump that restored no mask
     bool has_suspend_restore = false;
     bool takes_no_signals = false;  // it has ended; written under the queue's lock
+    bool is_delivering = false;     // deliver_pending() is between two handlers
+    bool deliver_again = false;     // and something came for it on top
     InterruptMark interrupts;
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
+
+void thread_set_policy(Fiber* fiber, int policy, int priority);
 
 inline Thread* thread_of(Fiber* fiber) { return reinterpret_cast<Thread*>(fiber->client); }
 inline const Thread* thread_of(const Fiber* fiber) {
@@ -56,6 +69,9 @@ inline const Thread* thread_of(const Fiber* fiber) {
 // The fiber behind a pthread_t; null for a thread that is no fiber.
 inline Fiber* fiber_of(pthread_t thread) { return *host::tls_at(thread, &t_owner); }
 inline pthread_t handle_of(const Fiber* fiber) { return fiber->tp; }
+
+// Whose CPU clock it is, by the form of a thread's clock id (clock_getres(2)); null: nobody's.
+Fiber* fiber_of_clock(clockid_t clock);
 
 // Results are 0 or an error number as POSIX names them.
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
@@ -74,5 +90,8 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
 void threads_start(Fiber* main);
 void threads_after_fork(Fiber* survivor);
 const char* thread_name(const void* client);  // for the dump
+// Cut off at 15 bytes.  The kernel shows it where the process is known by its first thread's name,
+// and of a bound fiber.
+void set_thread_name(Fiber* fiber, const char* name);
 
 }  // namespace pfiber::shim

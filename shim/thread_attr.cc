@@ -2,7 +2,6 @@
 #include "shim/thread_attr.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -23,6 +22,11 @@ struct AttributeOverlay {
     void* stack_end;
     size_t stack_size;
     void* extension;
+};
+// What `extension` points at.
+struct ExtensionOverlay {
+    void* cpu_mask;
+    size_t mask_bytes;
 };
 static_assert(sizeof(AttributeOverlay) <= sizeof(pthread_attr_t), "glibc's attribute is larger");
 constexpr int kFlagDetached = 1;
@@ -53,18 +57,15 @@ int read_attributes(const pthread_attr_t* attributes, ThreadAttributes* out) {
         out->stack_address = reinterpret_cast<uintptr_t>(overlay.stack_end) - overlay.stack_size;
         out->guard_size = 0;
     }
-    if (!is_default && overlay.extension != nullptr) {
-        // A processor set without a usable processor is refused, as the kernel would.
-        cpu_set_t wanted, whole;
-        CPU_ZERO(&whole);
-        host::raw_syscall(SYS_sched_getaffinity, host::raw_getpid(), sizeof whole, &whole);
-        if (pthread_attr_getaffinity_np(attributes, sizeof wanted, &wanted) == 0) {
-            CPU_AND(&wanted, &wanted, &whole);
-            if (CPU_COUNT(&wanted) == 0) return pthread_attr_destroy(&defaults), EINVAL;
-        }
+    if (overlay.extension != nullptr) {
+        const auto* extension = static_cast<const ExtensionOverlay*>(overlay.extension);
+        constexpr size_t kMost = ThreadAttributes::kMostMaskBytes;
+        if (extension->cpu_mask != nullptr)
+            out->mask_bytes = extension->mask_bytes < kMost ? extension->mask_bytes : kMost;
+        memcpy(out->cpu_mask, extension->cpu_mask, out->mask_bytes);
     }
     sigset_t mask;
-    if (!is_default && pthread_attr_getsigmask_np(attributes, &mask) == 0) {
+    if (pthread_attr_getsigmask_np(source, &mask) == 0) {
         out->has_mask = true;
         memcpy(&out->mask, &mask, sizeof out->mask);
     }
@@ -81,7 +82,8 @@ int tell_attributes(const Thread* thread, bool is_detached, pthread_attr_t* out)
     if (rc != 0) return rc;
     AttributeOverlay overlay;
     memcpy(&overlay, out, sizeof overlay);
-    overlay.flags = kFlagStackAddress | (is_detached ? kFlagDetached : 0);
+    overlay.flags = kFlagStackAddress | (is_detached ? kFlagDetached : 0) |
+                    (thread->has_explicit_policy ? kFlagExplicitScheduling : 0);
     overlay.guard_size = thread->guard_size;
     overlay.stack_end = reinterpret_cast<void*>(thread->stack_address + thread->stack_size);
     overlay.stack_size = thread->stack_size;

@@ -19,6 +19,9 @@ struct ThreadAttributes {
     bool has_policy = false;  // PTHREAD_EXPLICIT_SCHED: the two below, else the creator's
     int policy = 0, priority = 0;
     uint64_t mask = 0;
+    static constexpr size_t kMostMaskBytes = 1024;
+    size_t mask_bytes = 0;  // of the CPU mask; 0: none
+    unsigned char cpu_mask[kMostMaskBytes];
 };
 
 // Null attributes mean the defaults.  EINVAL as pthread_create gives it.

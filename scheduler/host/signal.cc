@@ -1,7 +1,12 @@
 // See signal.h.
 #include "scheduler/host/signal.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/auxv.h>
+
+#include "scheduler/host/libc.h"
+#include "scheduler/host/touch.h"
 
 extern "C" {
 void pfiber_restore_rt();
@@ -10,6 +15,7 @@ extern const char __stop_pfiber_signal_text[] __attribute__((visibility("hidden"
 extern const char pfiber_blocking_begin[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_end[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_interrupted[] __attribute__((visibility("hidden")));
+extern const char pfiber_touch_failed[] __attribute__((visibility("hidden")));
 }
 
 namespace pfiber::host {
@@ -29,6 +35,31 @@ bool in_signal_text(unsigned long pc) {
            pc < reinterpret_cast<unsigned long>(__stop_pfiber_signal_text);
 }
 
+namespace {
+
+bool is_system_call(unsigned long pc) {
+    static const unsigned char code[] = {0x0f, 0x05};
+    return memcmp(reinterpret_cast<const void*>(pc), code, sizeof code) == 0;
+}
+
+}  // namespace
+
+bool is_at_libc_call(const void* context, long number, uintptr_t* first_argument) {
+    const auto& registers = static_cast<const ucontext_t*>(context)->uc_mcontext.gregs;
+    const unsigned long pc = program_counter(context);
+    *first_argument = static_cast<uintptr_t>(registers[REG_RDI]);
+    if (!is_in_libc_or_loader(pc)) return false;
+    return (registers[REG_RAX] == number && is_system_call(pc)) ||
+           (registers[REG_RAX] == -EINTR && is_system_call(pc - 2));
+}
+
+size_t signal_frame_size() {
+    constexpr unsigned long kMinimumSignalStack = 51;  // AT_MINSIGSTKSZ
+    const unsigned long told = getauxval(kMinimumSignalStack);
+    constexpr size_t kUnknown = 4096;  // before Linux 5.14
+    return told != 0 ? told : kUnknown;
+}
+
 void install_alternate_stack(uintptr_t low, size_t size, int flags) {
     stack_t stack{};
     stack.ss_sp = reinterpret_cast<void*>(low);
@@ -37,13 +68,26 @@ void install_alternate_stack(uintptr_t low, size_t size, int flags) {
     raw_syscall(SYS_sigaltstack, &stack, nullptr);
 }
 
-void interrupt_blocking_syscall(void* context) {
+bool in_blocking_syscall(const void* context) {
     const unsigned long pc = program_counter(context);
-    if (pc < reinterpret_cast<unsigned long>(pfiber_blocking_begin) ||
-        pc >= reinterpret_cast<unsigned long>(pfiber_blocking_end))
-        return;
+    return pc >= reinterpret_cast<unsigned long>(pfiber_blocking_begin) &&
+           pc < reinterpret_cast<unsigned long>(pfiber_blocking_end);
+}
+
+void interrupt_blocking_syscall(void* context) {
+    if (!in_blocking_syscall(context)) return;
     static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
         static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_blocking_interrupted));
+}
+
+bool recover_touch(void* context) {
+    const unsigned long pc = program_counter(context);
+    if (pc != reinterpret_cast<unsigned long>(pfiber_touch_read) &&
+        pc != reinterpret_cast<unsigned long>(pfiber_touch_write))
+        return false;
+    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
+        static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_touch_failed));
+    return true;
 }
 
 static_assert(REG_RIP == REG_RSP + 1 && sizeof(RegisterSample::general) / 8 == REG_RIP + 1);

@@ -43,6 +43,10 @@ inline unsigned long stack_pointer(const void* context) {
     return static_cast<unsigned long>(
         static_cast<const ucontext_t*>(context)->uc_mcontext.gregs[REG_RSP]);
 }
+// Whether a handler interrupted libc in the waiting system call `number`, or where it is about to
+// make it (again); then its first argument.
+bool is_at_libc_call(const void* context, long number, uintptr_t* first_argument);
+
 // The mask that sigreturn will install.
 inline void set_saved_mask(void* context, uint64_t mask) {
     *reinterpret_cast<uint64_t*>(&static_cast<ucontext_t*>(context)->uc_sigmask) = mask;
@@ -50,6 +54,9 @@ inline void set_saved_mask(void* context, uint64_t mask) {
 inline uint64_t saved_mask(const void* context) {
     return *reinterpret_cast<const uint64_t*>(&static_cast<const ucontext_t*>(context)->uc_sigmask);
 }
+
+// What the kernel pushes for a handler, at most: the machine's registers.
+size_t signal_frame_size();
 
 // The registers of interrupted code, to tell from two looks whether it does anything but wait.
 struct RegisterSample {
@@ -69,6 +76,7 @@ void install_alternate_stack(uintptr_t low, size_t size, int flags);
 // *attention & mask is not zero up to the very instruction.  `arguments` are six.
 extern "C" long pfiber_blocking_syscall(const void* attention, uint32_t mask, long number,
                                         const long* arguments);
+bool in_blocking_syscall(const void* context);  // it interrupted that stub
 // In a handler: when it interrupted the stub before the kernel took the call (or is about to
 // restart it), makes the stub return -EINTR.
 void interrupt_blocking_syscall(void* context);

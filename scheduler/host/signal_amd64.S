@@ -40,4 +40,27 @@ pfiber_blocking_interrupted:
     ret
     .cfi_endproc
     .size   pfiber_blocking_syscall, .-pfiber_blocking_syscall
+
+// int pfiber_touch_read(address), int pfiber_touch_write(address) (touch.h).
+    .globl  pfiber_touch_read, pfiber_touch_write, pfiber_touch_failed
+    .hidden pfiber_touch_read, pfiber_touch_write, pfiber_touch_failed
+    .type   pfiber_touch_read, @function
+    .type   pfiber_touch_write, @function
+pfiber_touch_read:
+    .cfi_startproc
+    movb    (%rdi), %al
+    xorl    %eax, %eax
+    ret
+    .cfi_endproc
+    .size   pfiber_touch_read, .-pfiber_touch_read
+pfiber_touch_write:
+    .cfi_startproc
+    lock orb $0, (%rdi)
+    xorl    %eax, %eax
+    ret
+pfiber_touch_failed:
+    movl    $1, %eax
+    ret
+    .cfi_endproc
+    .size   pfiber_touch_write, .-pfiber_touch_write
     .section .note.GNU-stack,"",@progbits

@@ -60,9 +60,12 @@ bool is_asleep_in_kernel(int tid, int open_signal) {
     if (!is_running) {
         if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes))
             return false;
+        helper_tid.store(-1);
         if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
-                                &helper_tid, false) != 0)
+                                &helper_tid, false) != 0) {
+            helper_tid.store(0);
             return false;
+        }
         is_running = true;
     }
     asked_tid.store(tid);
@@ -74,8 +77,11 @@ bool is_asleep_in_kernel(int tid, int open_signal) {
     return answer == kYes;
 }
 
+int thread_state_helper() { return helper_tid.load(); }
+
 void thread_state_after_fork() {
     is_running = false;
+    helper_tid.store(0);
     word.store(kIdle);
 }
 

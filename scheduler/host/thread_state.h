@@ -12,6 +12,8 @@ namespace pfiber::host {
 // block: a change of credentials asks every kernel thread by it.
 bool is_asleep_in_kernel(int tid, int open_signal);
 
+int thread_state_helper();  // its kernel thread; 0: none, -1: it is being started
+
 void thread_state_after_fork();
 
 }  // namespace pfiber::host

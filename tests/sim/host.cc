@@ -117,6 +117,7 @@ bool is_asleep_in_kernel(int tid, int) {
     return sleeps;
 }
 
+int thread_state_helper() { return 0; }
 void thread_state_after_fork() {}
 
 void kernel_thread_exit() { g_machine.exit_thread(); }

@@ -32,7 +32,9 @@ struct RegisterSample {};  // a fiber of the simulator has no registers to look 
 inline bool sample_registers(RegisterSample*, const void*) { return false; }
 inline bool within_small_loop(unsigned long, unsigned long) { return false; }
 inline bool stands_still(const RegisterSample&, const RegisterSample&) { return false; }
+inline size_t signal_frame_size() { return 1024; }
 inline void install_alternate_stack(uintptr_t, size_t, int) {}
+inline bool in_blocking_syscall(const void*) { return true; }
 void interrupt_blocking_syscall(void* context);
 
 }  // namespace pfiber::host
