@@ -57,6 +57,14 @@ long wait_for_events(int epoll, epoll_event* events, int64_t deadline_ns) {
                              ms > 1000000000 ? 1000000000 : ms, nullptr, 8);
 }
 
+void count_poll(long events) {
+    COUNT(polls);
+    if (events <= 0)
+        COUNT(polls_empty);
+    else
+        COUNT_ADD(io_events, events);
+}
+
 uint8_t directions_of(uint32_t events) {
     uint8_t directions = 0;
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) directions |= kRead;
@@ -286,15 +294,18 @@ void io_took_turn(Fiber* fiber) {
 
 Fiber* poll_ready(Processor* processor) {
     Poller& poller = processor->poller;
-    if (!poller.gate.enter()) return nullptr;
+    if (!poller.gate.enter()) {
+        COUNT(polls_refused);
+        return nullptr;
+    }
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
-    COUNT(polls);
     poller.last_poll_ns.store(Platform::now_ns(), std::memory_order_relaxed);
     for (;;) {
         Platform::chaos_point();
         const long count = wait_for_events(poller.epoll_fd, events, 0);
+        count_poll(count);
         for (long i = 0; i < count; i++)
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
         if (count == kBatch) continue;  // what is left would send no further edge to the sleeper
@@ -307,8 +318,8 @@ Fiber* poll_sleep(int64_t deadline_ns) {
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
-    COUNT(polls);
     const long count = wait_for_events(sleeping_place(), events, deadline_ns);
+    count_poll(count);
     for (long i = 0; i < count; i++) {
         if (events[i].data.u64 == kBreakTag) continue;
         if (poller_count == 1) {

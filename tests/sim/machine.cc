@@ -360,9 +360,9 @@ void Machine::compute(int64_t ns) {
 void Machine::send_signal(KernelThread* thread, bool is_timer) {
     (is_timer ? thread->timer_signal : thread->kill_signal) = true;
     if (thread->mask != 0) return;
-    if (thread->run == Run::kOnCpu && thread->computing) {
-        settle(thread);
-        thread->computing = false;
+    if (thread->computing && (thread->run == Run::kOnCpu || thread->run == Run::kWaitsForCpu)) {
+        if (thread->run == Run::kOnCpu) settle(thread);
+        thread->computing = false;  // the handler first, when it has a CPU
     }
     if (thread->run == Run::kBlocked && thread->interruptible) wake(thread, Ended::kSignal);
 }

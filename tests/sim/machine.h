@@ -51,6 +51,7 @@ struct Config {
     int64_t steps = 0;    // a run that needs more has failed; 0: by its size
     bool faults = false;  // system calls of the runtime fail at random
     bool verbose = false;
+    const char* pollers = nullptr;  // processor, global; null: by the seed
 };
 inline Config g_config;
 

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
 
@@ -352,6 +353,9 @@ void workload_start(void*) {
     detail::g_options.gomaxprocs = g_config.processors;
     detail::g_options.spare_ms = g_program.one_in(2) ? 5000 : 1 + g_program.below(20);
     if (g_program.one_in(4)) detail::g_options.pollers = Pollers::kGlobal;
+    if (g_config.pollers != nullptr)
+        detail::g_options.pollers =
+            strcmp(g_config.pollers, "global") == 0 ? Pollers::kGlobal : Pollers::kProcessor;
     const int mode = static_cast<int>(g_program.below(4));
     if (mode == 0) detail::g_options.preempt = Preempt::kTgkill;
     if (mode == 1) detail::g_options.preempt = Preempt::kTimer;

@@ -413,6 +413,7 @@ void late_timers();
 void unfair_mutex();
 void long_rest();
 void surplus();
+void many_sockets();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -442,6 +443,7 @@ const Workload kWorkloads[] = {
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},
     {"surplus", surplus},
+    {"many_sockets", many_sockets},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 

@@ -1,7 +1,8 @@
 // Simulated programs that starve somebody on a scheduler without the rule they are about, with a
 // bound in virtual time.  The machine is calm, so the bounds are the scheduler's own: a slice of
 // 10 ms, whose end a timer on CPU time notices at a tick of 4 ms, by a count that may miss one.
-#include "scheduler/base/options.h"
+#include <list>
+
 #include "tests/sim/workload.h"
 
 namespace pfiber::sim {
@@ -40,7 +41,8 @@ void keep_busy(const bool& is_over, int64_t piece_ns, Between between) {
 void convoy() {
     g_machine.calm();
     const int64_t hogs = g_program.between(1, 3 * g_config.processors), tasks = 10;
-    const int64_t bound = (per_cpu(hogs + tasks) + 2) * kTurnNs;
+    // All of them may be in one queue while the others have enough to do.
+    const int64_t bound = (hogs + 1) * kTurnNs * per_cpu(g_config.processors);
     Group group(hogs + tasks);
     for (int64_t i = 0; i < hogs; i++)
         go([&group] {
@@ -222,21 +224,42 @@ void long_rest() {
     }
 }
 
-// Foreign threads put a few fibers at a time into the global queue while workers come to rest: what
-// one worker takes more than it runs at once has to be seen by the others.
+// A worker comes from a short fiber to the global queue just when two more are put there and the
+// other workers come to rest: what it takes more than it runs at once has to be seen by them.
 void surplus() {
-    const int64_t batches = g_program.between(10, 60);
+    constexpr int64_t kLongNs = 2 * kMs;
+    const int64_t rounds = g_program.between(40, 120), takers = 4;
     g_conservation_bound_ns = kMs;
-    Group group(batches * 4);
-    start_foreign([&, batches] {
-        for (int64_t i = 0; i < batches; i++) {
-            nap(1 + g_program.skewed(60 * kUs));
-            for (int k = 0; k < 4; k++)
-                go([&group] {
-                    burn(g_program.one_in(3) ? 5 * kMs : g_program.skewed(10 * kUs));
-                    group.done();
-                });
+    Semaphore tokens;
+    std::list<int64_t> lengths;
+    int64_t done = 0, posted = 0;
+    Group group(takers);
+    for (int64_t i = 0; i < takers; i++)
+        go([&] {
+            for (;;) {
+                tokens.take();
+                const int64_t length = lengths.front();
+                lengths.pop_front();
+                if (length < 0) break;
+                burn(length);
+                done++;
+            }
+            group.done();
+        });
+    const auto post = [&](int64_t length) {
+        lengths.push_back(length);
+        posted++;
+        tokens.post();
+    };
+    start_foreign([&, rounds, post] {
+        for (int64_t i = 0; i < rounds; i++) {
+            post(g_program.below(8 * kUs));
+            nap(1 + g_program.below(8 * kUs));
+            const int64_t most = g_program.between(2, 3);
+            for (int64_t k = 0; k < most; k++) post(kLongNs);
+            while (done < posted) nap(200 * kUs);
         }
+        for (int64_t i = 0; i < takers; i++) post(-1);
     });
     group.wait();
 }
