@@ -10,38 +10,6 @@
 
 namespace pfiber {
 
-void FiberList::push_back(Fiber* fiber) {
-    fiber->queue_next = nullptr;
-    if (last == nullptr)
-        first = fiber;
-    else
-        last->queue_next = fiber;
-    last = fiber;
-    size.fetch_add(1, std::memory_order_release);
-}
-
-void FiberList::push_front(Fiber* fiber) {
-    fiber->queue_next = first;
-    first = fiber;
-    if (last == nullptr) last = fiber;
-    size.fetch_add(1, std::memory_order_release);
-}
-
-Fiber* FiberList::unlink_front() {
-    Fiber* fiber = first;
-    if (fiber == nullptr) return nullptr;
-    first = fiber->queue_next;
-    if (first == nullptr) last = nullptr;
-    fiber->queue_next = nullptr;
-    return fiber;
-}
-
-Fiber* FiberList::pop_front() {
-    Fiber* fiber = unlink_front();
-    if (fiber != nullptr) size.fetch_sub(1, std::memory_order_release);
-    return fiber;
-}
-
 void global_put(Fiber* fiber) {
     {
         LockGuard guard(g_scheduler.lock);
@@ -68,12 +36,7 @@ Fiber* global_take(Processor* processor, int limit) {
     constexpr int kMost = RunQueue<Platform, Fiber>::kCapacity / 2;
     if (count > kMost) count = kMost;
     if (limit > 0 && count > limit) count = limit;
-    Fiber* first = global.unlink_front();
-    for (int i = 1; i < count; i++) put_locked(processor, global.unlink_front());
-    // Now that the ring shows them: a worker that goes idle looks without the lock, and nobody else
-    // would be woken for them.
-    global.size.fetch_sub(count, std::memory_order_release);
-    return first;
+    return global.take(count, [processor](Fiber* fiber) { put_locked(processor, fiber); });
 }
 
 namespace {

@@ -111,7 +111,8 @@ bool look_at_running(Processor* processor, int64_t now) {
     // calls that no hook sees uses too little CPU time for that.
     const bool is_hog = burnt > kMissedAfterNs / 2;
     const Preempt mode = options().preempt;
-    if (mode == Preempt::kOff || (is_hog && mode != Preempt::kTgkill)) return false;
+    const bool has_timer = mode != Preempt::kTgkill && worker->cpu_timer >= 0;  // it may be refused
+    if (mode == Preempt::kOff || (is_hog && has_timer)) return false;
     if (retake_missed(processor, worker, fiber, tick)) return true;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);

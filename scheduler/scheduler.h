@@ -2,6 +2,7 @@
 // functions that are not for the layers above.
 #pragma once
 
+#include "scheduler/global_queue.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "scheduler/wake_words.h"
@@ -11,18 +12,7 @@ namespace pfiber {
 constexpr int kMaxProcessors = 1024;
 constexpr uint32_t kFairnessTick = 61;  // Go's: global queue and poller are looked at this often
 
-// FIFO of fibers linked by queue_next. The scheduler lock protects it; size is read without it.
-struct FiberList {
-    Fiber* first = nullptr;
-    Fiber* last = nullptr;
-    Platform::Atomic<int32_t> size{0};
-
-    void push_back(Fiber* fiber);
-    void push_front(Fiber* fiber);
-    Fiber* pop_front();
-    Fiber* unlink_front();  // the caller lowers `size` when the fiber can be seen elsewhere
-    bool is_empty() const { return size.load(std::memory_order_acquire) == 0; }
-};
+using FiberList = GlobalQueue<Platform, Fiber>;
 
 // All runtime state of the process; the fork child builds it anew and trusts no inherited lock.
 struct Scheduler : WakeWords<Platform> {
@@ -39,7 +29,7 @@ struct Scheduler : WakeWords<Platform> {
     // The earliest timer that the monitor's present sleep takes into account; it is rung for an
     // earlier one of a processor that runs on (T1).
     Platform::Atomic<int64_t> monitor_covers_ns{INT64_MIN};
-    Platform::Atomic<uint32_t> requests{0};            // MonitorRequest bits
+    Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
     Lock registry_lock;

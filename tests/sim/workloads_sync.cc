@@ -207,7 +207,7 @@ void unfair_mutex() {
     // Who is woken and not given the lock waits for a turn on a processor, too.
     const int64_t cpus = std::min(g_config.cpus, g_config.processors);
     const int64_t turns = (greedy + cpus) / cpus;
-    const int64_t bound = kFairNs + (greedy + 1) * 2 * kHoldNs + turns * 17 * kMs;
+    const int64_t bound = kFairNs + (greedy + 1) * 2 * kHoldNs + turns * 26 * kMs;
     Mutex mutex;
     bool is_over = false;
     Group group(greedy + 1);
