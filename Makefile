@@ -73,7 +73,7 @@ model: $(MODEL_BIN)  ## build and run the scheduler's protocols under a simulato
 # The simulator compiles the scheduler's own sources a second time, with another host underneath.
 SIM_SRC  := $(filter-out scheduler/chaos.cc,$(wildcard scheduler/*.cc)) $(wildcard tests/sim/*.cc)
 SIM_OBJ  := $(addprefix $(OBJ)/sim/,$(addsuffix .o,$(SIM_SRC)))
-SIM_HOST := $(addprefix $(OBJ)/scheduler/,$(addsuffix .cc.o,host/report host/stack host/cpu_count base/options))
+SIM_HOST := $(addprefix $(OBJ)/scheduler/,$(addsuffix .cc.o,host/report host/stack base/options))
 SIM      := $(BUILD)/tests/sim/sim
 SIM_FLAGS := -Itests/sim/shadow $(CXXFLAGS) -include tests/sim/platform.h \
              -DPFIBER_SIMULATOR_PLATFORM=::pfiber::sim::SimPlatform
@@ -92,10 +92,17 @@ sim: $(SIM)  ## the scheduler on a simulated machine with virtual time: a set of
 	$(Q)$(SIM) --set tests/sim/seeds
 
 SECONDS ?= 60
-soak: $(SIM)  ## the same with random seeds: make soak SECONDS=600
+soak: $(SIM) all  ## the same with random seeds: make soak SECONDS=600; then preemption at length
 	$(Q)$(SIM) --soak $(SECONDS)
+	$(Q)tests/stress/run
 
 -include $(SIM_OBJ:.o=.d) $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
+
+PREFIX ?= /usr/local
+install: all  ## the command, the library and pfiber.h into PREFIX (DESTDIR goes before it)
+	$(Q)install -D -m 755 $(BUILD)/pfiber $(DESTDIR)$(PREFIX)/bin/pfiber
+	$(Q)install -D -m 755 $(BUILD)/libpfiber.so $(DESTDIR)$(PREFIX)/lib/libpfiber.so
+	$(Q)install -D -m 644 interpose/pfiber.h $(DESTDIR)$(PREFIX)/include/pfiber.h
 
 # Each row of the ledger in turn is replaced by libc's own function, or by one that fails; a twin
 # that names it has to notice.  Not part of `make test`: it takes a while.
@@ -112,6 +119,9 @@ test: deps-check all  ## unit, conformance twins, real servers, layering and led
 
 demo: deps-check all  ## the sample servers natively and under pfiber, side by side
 	$(Q)examples/demo
+
+scenarios: all  ## convoy, slow calls, pollers, namespaces: small programs natively and under pfiber
+	$(Q)examples/scenarios/run
 
 demo-servers: deps-check all  ## stock Debian servers under pfiber, driven by their clients
 	$(Q)tests/servers/matrix
@@ -140,5 +150,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check unit model sim soak mutate test demo demo-servers bench opts lint format docs clean help
+.PHONY: all deps deps-check install unit model sim soak mutate test demo scenarios demo-servers bench opts lint format docs clean help
 .DELETE_ON_ERROR:

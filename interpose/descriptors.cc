@@ -23,7 +23,8 @@ namespace {
 long close_on(Fiber* fiber, int fd) {
     if (is_hidden(fd)) return -EBADF;
     note_closing(fd);
-    return fiber == nullptr ? host::raw_syscall(SYS_close, fd) : disk_call(fiber, SYS_close, fd);
+    if (fiber == nullptr) return host::raw_syscall(SYS_close, fd);
+    return disk_call(fiber, PredictedCall(call_key(SYS_close, 0)), SYS_close, fd);
 }
 
 // The same description under another number.
@@ -185,7 +186,8 @@ int pf_ioctl(int fd, unsigned long request, ...) {
     if (fiber == nullptr)
         return static_cast<int>(result(host::raw_syscall(SYS_ioctl, fd, request, argument)));
     return static_cast<int>(
-        result(maybe_call(fiber, Restart::kYes, SYS_ioctl, fd, request, argument)));
+        result(predicted_call(fiber, PredictedCall(call_key(SYS_ioctl, request)), Restart::kYes,
+                              SYS_ioctl, fd, request, argument)));
 }
 
 // ---- stdio and directories give their number back inside libc; there the redirected close sees it

@@ -13,7 +13,8 @@ namespace pfiber::interpose {
 namespace {
 
 // Opening a FIFO waits for the other end; a device for its carrier.
-long open_on(Fiber* fiber, int directory, const char* path, int flags, mode_t mode) {
+long open_on(Fiber* fiber, uintptr_t site, int directory, const char* path, int flags,
+             mode_t mode) {
     if (is_hidden(directory)) return -EBADF;
     // O_LARGEFILE is the kernel's business on this machine only in name; libc sets it nowhere.
     if (fiber == nullptr) {
@@ -21,31 +22,35 @@ long open_on(Fiber* fiber, int directory, const char* path, int flags, mode_t mo
         note_opened(fd, DescriptorKind::kUnknown, true);
         return fd;
     }
-    const long fd = maybe_call(fiber, Restart::kYes, SYS_openat, directory, path, flags, mode);
+    const long fd = predicted_call(fiber, PredictedCall(call_key(SYS_openat, site)), Restart::kYes,
+                                   SYS_openat, directory, path, flags, mode);
     note_opened(fd, DescriptorKind::kUnknown, true);
     return opened_thread_file(fiber, fd, directory, path, flags);
 }
 
 bool takes_mode(int flags) { return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE; }
 
-int open_at_point(int directory, const char* path, int flags, mode_t mode) {
+int open_at_point(uintptr_t site, int directory, const char* path, int flags, mode_t mode) {
     Fiber* fiber = calling_fiber();
     if (fiber != nullptr) shim::cancellation_point(fiber);
-    return static_cast<int>(result(open_on(fiber, directory, path, flags, mode)));
+    return static_cast<int>(result(open_on(fiber, site, directory, path, flags, mode)));
 }
 
 // A call on a path, no cancellation point; a thread's entry in /proc is found under a fiber's id.
 template <class... A>
-long path_call(long number, int directory, const char* path, A... rest) {
+[[gnu::always_inline]] inline long path_call(long number, int directory, const char* path,
+                                             A... rest) {
     Fiber* fiber = calling_fiber();
     if (is_hidden(directory)) return result(-EBADF);
+    const PredictedCall call(call_key(number, CALL_SITE));
     return result(call_on_path(fiber, directory, path, [&](int at, const char* name) {
         return fiber == nullptr ? host::raw_syscall(number, at, name, rest...)
-                                : disk_call(fiber, number, at, name, rest...);
+                                : disk_call(fiber, call, number, at, name, rest...);
     }));
 }
 
-int status_of(int directory, const char* path, struct stat* status, int flags) {
+[[gnu::always_inline]] inline int status_of(int directory, const char* path, struct stat* status,
+                                            int flags) {
     const auto rc = static_cast<int>(path_call(SYS_newfstatat, directory, path, status, flags));
     if (rc != 0) return rc;
     unsigned long links = status->st_nlink;
@@ -57,11 +62,11 @@ int status_of(int directory, const char* path, struct stat* status, int flags) {
 // The same forms for a descriptor that the program may not have opened (D2).
 template <class... A>
 long file_call(long number, int fd, A... a) {
-    return is_hidden(fd) ? result(-EBADF) : short_call(number, fd, a...);
+    return is_hidden(fd) ? result(-EBADF) : fd_call(number, fd, a...);
 }
 template <class... A>
 long cancellable_file_call(long number, int fd, A... a) {
-    return is_hidden(fd) ? result(-EBADF) : cancellable_call(number, fd, a...);
+    return is_hidden(fd) ? result(-EBADF) : cancellable_fd_call(number, fd, a...);
 }
 
 }  // namespace
@@ -88,30 +93,30 @@ extern "C" {
 
 int pf_open64(const char* path, int flags, ...) {
     MODE_OF(flags)
-    return open_at_point(AT_FDCWD, path, flags, mode);
+    return open_at_point(CALL_SITE, AT_FDCWD, path, flags, mode);
 }
 int pf_openat64(int directory, const char* path, int flags, ...) {
     MODE_OF(flags)
-    return open_at_point(directory, path, flags, mode);
+    return open_at_point(CALL_SITE, directory, path, flags, mode);
 }
 int pf_creat64(const char* path, mode_t mode) {
-    return open_at_point(AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
+    return open_at_point(CALL_SITE, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC, mode);
 }
 int pf___open_nocancel(const char* path, int flags, ...) {
     MODE_OF(flags)
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return static_cast<int>(result(open_on(nullptr, AT_FDCWD, path, flags, mode)));
+        return static_cast<int>(result(open_on(nullptr, 0, AT_FDCWD, path, flags, mode)));
     const shim::NoCancel guard(fiber);
-    return static_cast<int>(result(open_on(fiber, AT_FDCWD, path, flags, mode)));
+    return static_cast<int>(result(open_on(fiber, CALL_SITE, AT_FDCWD, path, flags, mode)));
 }
 int pf___open64_2(const char* path, int flags) {
     if (takes_mode(flags)) __fortify_fail("invalid open call: O_CREAT or O_TMPFILE without mode");
-    return open_at_point(AT_FDCWD, path, flags, 0);
+    return open_at_point(CALL_SITE, AT_FDCWD, path, flags, 0);
 }
 int pf___openat64_2(int directory, const char* path, int flags) {
     if (takes_mode(flags)) __fortify_fail("invalid openat call: O_CREAT or O_TMPFILE without mode");
-    return open_at_point(directory, path, flags, 0);
+    return open_at_point(CALL_SITE, directory, path, flags, 0);
 }
 
 // ---- what waits for a disk, cancellable

@@ -13,6 +13,7 @@
 #include "interpose/raw_calls.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/prediction.h"
 #include "scheduler/host/touch.h"
 #include "scheduler/wait_queue.h"
 #include "shim/abi.h"
@@ -366,6 +367,9 @@ long generic_call(Fiber* fiber, interpose::Region region, long number, const lon
     const NoCancel guard(fiber);
     const auto restart =
         is_never_restarted(number) ? interpose::Restart::kNo : interpose::Restart::kYes;
+    if (region == interpose::Region::kMaybe)
+        return interpose::predicted_region_call(fiber, PredictedCall(call_key(number, 1)), restart,
+                                                number, a);
     return interpose::region_call(fiber, region, restart, number, a);
 }
 

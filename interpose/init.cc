@@ -81,6 +81,11 @@ bool is_only_thread() { return host::raw_gettid() == host::raw_getpid(); }
 
 }  // namespace
 
+bool may_have_fibers() {
+    read_options();
+    return mode != Mode::kNative;
+}
+
 bool ensure_started() {
     if (__builtin_expect(mode == Mode::kFibers, 1)) return true;
     read_options();
@@ -99,6 +104,7 @@ bool ensure_started() {
     }
     shim::threads_start(main_fiber());
     mode = Mode::kFibers;
+    adopt_early_locks(main_fiber());
     if (options().redirect) {
         const int count = redirect_libc();
         if (count == 0)

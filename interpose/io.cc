@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 namespace pfiber::interpose {
 
@@ -32,23 +34,90 @@ bool is_this_process() {
 
 }  // namespace
 
+namespace {
+
+long call_in_region(Fiber* fiber, long number, const long* arguments) {
+    if (shim::cancellation_is_due(fiber)) return -EINTR;
+    return host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel, number,
+                                         arguments);
+}
+
+}  // namespace
+
 long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments) {
+    if (region == Region::kMaybe)
+        return predicted_region_call(fiber, PredictedCall(0), restart, number, arguments);
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     for (;;) {
-        if (region == Region::kHandOff)
-            enter_blocking_call(fiber);
-        else
-            enter_call(fiber);
-        const long answer =
-            shim::cancellation_is_due(fiber)
-                ? -EINTR
-                : host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel,
-                                                number, arguments);
+        enter_blocking_call(fiber);
+        const long answer = call_in_region(fiber, number, arguments);
         exit_call(fiber);
         if (answer != -EINTR) return answer;
         shim::cancellation_point(fiber);
         if (shim::interrupted_since(fiber, mark, restart == Restart::kYes)) return -EINTR;
     }
+}
+
+long predicted_region_call(Fiber* fiber, PredictedCall call, Restart restart, long number,
+                           const long* arguments) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    for (;;) {
+        enter_predicted_call(fiber, &call);
+        const long answer = call_in_region(fiber, number, arguments);
+        exit_predicted_call(fiber, &call);
+        if (answer != -EINTR) return answer;
+        shim::cancellation_point(fiber);
+        if (shim::interrupted_since(fiber, mark, restart == Restart::kYes)) return -EINTR;
+    }
+}
+
+namespace {
+
+enum class Cached : uint8_t { kYes, kNo, kUnknown };
+
+// One byte at either end, read where nobody notices: no position moves, nothing is torn, and a
+// wrong answer costs a hand-off too many or one too few.
+Cached is_cached(Descriptor* descriptor, int fd, off64_t offset, size_t size) {
+    if ((descriptor->no_nowait & kRead) != 0) return Cached::kUnknown;
+    if (offset < 0) offset = host::raw_syscall(SYS_lseek, fd, 0L, SEEK_CUR);
+    if (offset < 0) return Cached::kUnknown;
+    constexpr off64_t kPage = 4096;
+    const off64_t last = offset + static_cast<off64_t>(size) - 1;
+    for (off64_t at : {offset, last}) {
+        if (at == last && offset / kPage == last / kPage && at != offset) break;
+        char byte;
+        const iovec one{&byte, 1};
+        const long answer = host::raw_syscall(SYS_preadv2, fd, &one, 1L, at, 0L, RWF_NOWAIT);
+        if (answer == -EAGAIN) return Cached::kNo;
+        if (answer < 0) {  // the file system cannot tell, or O_DIRECT wants whole blocks
+            descriptor->no_nowait |= kRead;
+            return Cached::kUnknown;
+        }
+    }
+    return Cached::kYes;
+}
+
+}  // namespace
+
+PredictedCall predict_read(long number, int fd, off64_t offset, size_t size) {
+    PredictedCall call(file_key(number, fd));
+    if (__builtin_expect(call.history == CallHistory::kShort, 1)) return call;
+    Descriptor* descriptor = descriptor_if_known(fd);
+    if (descriptor == nullptr || size == 0) return call;
+    switch (is_cached(descriptor, fd, offset, size)) {
+        case Cached::kYes:
+            learn_call(call.key, CallLength::kFoundShort, 0);
+            call.key = 0;
+            break;
+        case Cached::kNo:
+            learn_call(call.key, CallLength::kLong, Platform::now_ns());
+            call.is_known_long = true;
+            call.history = CallHistory::kLong;
+            break;
+        case Cached::kUnknown:
+            break;
+    }
+    return call;
 }
 
 DescriptorKind kind_of(Descriptor* descriptor, int fd) {
@@ -77,6 +146,7 @@ DescriptorKind classify(Descriptor* descriptor, int fd) {
         default:
             break;
     }
+    descriptor->device = static_cast<uint8_t>(status.st_dev ^ status.st_dev >> 8);
     descriptor->kind.store(kind, std::memory_order_relaxed);
     return kind;
 }

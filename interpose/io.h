@@ -14,6 +14,7 @@
 #include <signal.h>
 
 #include "interpose/clocks.h"
+#include "interpose/regions.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/syscall.h"
 #include "scheduler/host/touch.h"
@@ -29,21 +30,6 @@ using host::can_write;
 
 // The kernel reads 8 bytes of it.
 inline bool can_read_mask(const sigset_t* mask) { return mask == nullptr || can_read(mask, 8); }
-
-// The fiber to serve in user space; null: this call is the kernel's business alone (before the
-// start, foreign threads, a signal handler that runs on top of a system call).
-inline Fiber* calling_fiber() {
-    Fiber* fiber = current_fiber();
-    if (fiber == nullptr || fiber->depth != 0 || fiber->in_call) return nullptr;
-    return fiber;
-}
-
-// The kernel's answer in libc's form.
-inline long result(long answer) {
-    if (__builtin_expect(!host::is_error(answer), 1)) return answer;
-    errno = static_cast<int>(-answer);
-    return -1;
-}
 
 inline bool is_private_descriptor(int fd) {
     const Descriptor* descriptor = descriptor_if_known(fd);
@@ -75,84 +61,6 @@ inline const timespec* time_left(int64_t deadline_ns, timespec* left) {
     if (deadline_ns == kNever) return nullptr;
     *left = to_timespec(deadline_ns - Platform::now_ns());
     return left;
-}
-
-// ---- regions
-
-// Whether SA_RESTART resumes the call (signal(7)).
-enum class Restart : bool { kNo, kYes };
-enum class Region : bool { kMaybe, kHandOff };
-
-// -errno or the result; handles interruption and cancellation.  Six arguments.
-long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments);
-
-template <class... A>
-long region_call_of(Fiber* fiber, Region region, Restart restart, long number, A... a) {
-    static_assert(sizeof...(A) <= 6);
-    const long arguments[6] = {host::syscall_argument(a)...};
-    return region_call(fiber, region, restart, number, arguments);
-}
-template <class... A>
-long maybe_call(Fiber* fiber, Restart restart, long number, A... a) {
-    return region_call_of(fiber, Region::kMaybe, restart, number, a...);
-}
-template <class... A>
-long blocking_call(Fiber* fiber, Restart restart, long number, A... a) {
-    return region_call_of(fiber, Region::kHandOff, restart, number, a...);
-}
-
-// A call that lasts as long as a disk does and that no signal ends; no cancellation point.
-template <class... A>
-long disk_call(Fiber* fiber, long number, A... a) {
-    enter_call(fiber);
-    const long answer = host::raw_syscall(number, a...);
-    exit_call(fiber);
-    return answer;
-}
-
-// ---- whole bodies
-
-// MAYBE: libc's own function, whose calls in its inside are plain ones meanwhile; no cancellation
-// point.  `call` is real(…)(…) of a row that is not redirected.
-template <class Call>
-auto in_region(Call&& call) {
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return call();
-    enter_call(fiber);
-    const auto answer = call();
-    exit_call(fiber);
-    return answer;
-}
-// BLOCKING.
-template <class Call>
-auto in_handed_off_region(Call&& call) {
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return call();
-    enter_blocking_call(fiber);
-    const auto answer = call();
-    exit_call(fiber);
-    return answer;
-}
-
-template <class... A>
-long short_call(long number, A... a) {  // MAYBE, no cancellation point
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
-    return result(disk_call(fiber, number, a...));
-}
-template <class... A>
-long cancellable_call(long number, A... a) {  // MAYBE, cancellation point, restartable
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
-    shim::cancellation_point(fiber);
-    return result(maybe_call(fiber, Restart::kYes, number, a...));
-}
-template <class... A>
-long long_call(Restart restart, long number, A... a) {  // BLOCKING, cancellation point
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
-    shim::cancellation_point(fiber);
-    return result(blocking_call(fiber, restart, number, a...));
 }
 
 // ---- descriptors

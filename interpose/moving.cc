@@ -52,7 +52,11 @@ long sendfile_on(Fiber* fiber, int out, int in, off64_t* offset, size_t count) {
             const size_t room = room_of(out);
             if (part > room) part = room;
         }
-        const long answer = maybe_call(fiber, Restart::kYes, SYS_sendfile, out, in, offset, part);
+        // Only the kernel may look at the caller's offset.
+        const PredictedCall call = offset == nullptr ? predict_read(SYS_sendfile, in, -1, part)
+                                                     : PredictedCall(file_key(SYS_sendfile, in));
+        const long answer =
+            predicted_call(fiber, call, Restart::kYes, SYS_sendfile, out, in, offset, part);
         if (answer <= 0) return done > 0 ? static_cast<long>(done) : answer;
         done += static_cast<size_t>(answer);
         if (done >= count || !is_socket) return static_cast<long>(done);

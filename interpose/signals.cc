@@ -304,6 +304,7 @@ int pf_sigaltstack(const stack_t* stack, stack_t* old) {
         fiber->alternate_stack_size = off ? 0 : stack->ss_size;
         fiber->alternate_stack_flags = off ? 0 : stack->ss_flags;
         fiber->worker->alternate_stack = fiber->alternate_stack;
+        alternate_stack_told(fiber->alternate_stack_size);
     }
     return fail(rc);
 }

@@ -1,10 +1,20 @@
 // Start-up of the preloaded object; see init.cc for the order of steps.
 #pragma once
 
+namespace pfiber {
+struct Fiber;
+}
+
 namespace pfiber::interpose {
 
 // Every exported name goes straight to libc from now on.  Single-threaded callers only.
 void run_natively();
+
+// Threads are fibers, or will be from the first pthread_create on, as far as is known.
+bool may_have_fibers();
+
+// The main thread becomes a fiber: what it asked for before (pfiber.h).
+void adopt_early_locks(Fiber* main);
 
 // Makes the process one with fibers; false when it stays native.  Called at each pthread_create.
 bool ensure_started();

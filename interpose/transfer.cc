@@ -162,7 +162,8 @@ long read_on(Fiber* fiber, int fd, void* data, size_t size) {
                 return pipe_read(fiber, descriptor, fd, &one, 1);
             }
             case DescriptorKind::kRegular:
-                return maybe_call(fiber, Restart::kYes, SYS_read, fd, data, size);
+                return predicted_call(fiber, predict_read(SYS_read, fd, -1, size), Restart::kYes,
+                                      SYS_read, fd, data, size);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kRead, SYS_read, data, size);
             case DescriptorKind::kUnknown:
@@ -194,7 +195,8 @@ long write_on(Fiber* fiber, int fd, const void* data, size_t size) {
                     const iovec one{const_cast<void*>(data), size};
                     return write_thread_name(descriptor->thread_entry, &one, 1);
                 }
-                return maybe_call(fiber, Restart::kYes, SYS_write, fd, data, size);
+                return predicted_call(fiber, PredictedCall(file_key(SYS_write, fd)), Restart::kYes,
+                                      SYS_write, fd, data, size);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kWrite, SYS_write, data, size);
             case DescriptorKind::kUnknown:
@@ -229,7 +231,9 @@ long readv_on(Fiber* fiber, int fd, const iovec* vector, int count) {
             case DescriptorKind::kPipe:
                 return pipe_read(fiber, descriptor, fd, vector, static_cast<size_t>(count));
             case DescriptorKind::kRegular:
-                return maybe_call(fiber, Restart::kYes, SYS_readv, fd, vector, count);
+                // Its beginning only: a bad vector is the kernel's to refuse.
+                return predicted_call(fiber, predict_read(SYS_readv, fd, -1, 1), Restart::kYes,
+                                      SYS_readv, fd, vector, count);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kRead, SYS_readv, vector,
                                       static_cast<size_t>(count));
@@ -262,7 +266,8 @@ long writev_on(Fiber* fiber, int fd, const iovec* vector, int count) {
             case DescriptorKind::kRegular:
                 if (__builtin_expect(descriptor->thread_entry != 0, 0))
                     return write_thread_name(descriptor->thread_entry, vector, count);
-                return maybe_call(fiber, Restart::kYes, SYS_writev, fd, vector, count);
+                return predicted_call(fiber, PredictedCall(file_key(SYS_writev, fd)), Restart::kYes,
+                                      SYS_writev, fd, vector, count);
             case DescriptorKind::kOther:
                 return other_transfer(fiber, descriptor, fd, kWrite, SYS_writev, vector,
                                       static_cast<size_t>(count));
@@ -322,7 +327,10 @@ ssize_t pf___write_nocancel(int fd, const void* data, size_t size) {
     return result(write_on(fiber, fd, data, size));
 }
 ssize_t pf___pread64_nocancel(int fd, void* data, size_t size, off64_t offset) {
-    return short_call(SYS_pread64, fd, data, size, offset);
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return result(host::raw_syscall(SYS_pread64, fd, data, size, offset));
+    const PredictedCall call = predict_read(SYS_pread64, fd, offset, size);
+    return result(disk_call(fiber, call, SYS_pread64, fd, data, size, offset));
 }
 
 ssize_t pf_readv(int fd, const iovec* vector, int count) {
@@ -341,24 +349,28 @@ ssize_t pf_writev(int fd, const iovec* vector, int count) {
 
 // A position means a file: these never wait for a peer.
 ssize_t pf_pread64(int fd, void* data, size_t size, off64_t offset) {
-    return cancellable_call(SYS_pread64, fd, data, size, offset);
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) return result(host::raw_syscall(SYS_pread64, fd, data, size, offset));
+    shim::cancellation_point(fiber);
+    const PredictedCall call = predict_read(SYS_pread64, fd, offset, size);
+    return result(predicted_call(fiber, call, Restart::kYes, SYS_pread64, fd, data, size, offset));
 }
 ssize_t pf_pwrite64(int fd, const void* data, size_t size, off64_t offset) {
-    return cancellable_call(SYS_pwrite64, fd, data, size, offset);
+    return cancellable_fd_call(SYS_pwrite64, fd, data, size, offset);
 }
 ssize_t pf_preadv64(int fd, const iovec* vector, int count, off64_t offset) {
-    return cancellable_call(SYS_preadv, fd, vector, count, offset, 0L);
+    return cancellable_fd_call(SYS_preadv, fd, vector, count, offset, 0L);
 }
 ssize_t pf_pwritev64(int fd, const iovec* vector, int count, off64_t offset) {
-    return cancellable_call(SYS_pwritev, fd, vector, count, offset, 0L);
+    return cancellable_fd_call(SYS_pwritev, fd, vector, count, offset, 0L);
 }
 ssize_t pf_preadv64v2(int fd, const iovec* vector, int count, off64_t offset, int flags) {
     if (offset == -1 && flags == 0) return pf_readv(fd, vector, count);
-    return cancellable_call(SYS_preadv2, fd, vector, count, offset, 0L, flags);
+    return cancellable_fd_call(SYS_preadv2, fd, vector, count, offset, 0L, flags);
 }
 ssize_t pf_pwritev64v2(int fd, const iovec* vector, int count, off64_t offset, int flags) {
     if (offset == -1 && flags == 0) return pf_writev(fd, vector, count);
-    return cancellable_call(SYS_pwritev2, fd, vector, count, offset, 0L, flags);
+    return cancellable_fd_call(SYS_pwritev2, fd, vector, count, offset, 0L, flags);
 }
 
 ssize_t pf___read_chk(int fd, void* data, size_t size, size_t room) {

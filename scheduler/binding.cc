@@ -43,7 +43,7 @@ bool bind_to_new_worker(Fiber* fiber) {
 void lock_to_own_worker(Fiber* fiber) {
     RuntimeSection section(fiber);
     if (fiber->worker->is_leader && fiber != main_fiber() && fiber->lock_count == 0 &&
-        bind_to_new_worker(fiber)) {
+        !fiber->in_call && bind_to_new_worker(fiber)) {
         leave_fiber(fiber, AfterSwitch::kYieldGlobal);  // comes back there
         return;
     }

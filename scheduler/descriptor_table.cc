@@ -68,7 +68,8 @@ void descriptor_opened(int fd, DescriptorKind kind, bool made_here) {
     descriptor->made_here = made_here;
     descriptor->thread_entry = 0;
     descriptor->is_unpollable = descriptor->is_shared = descriptor->has_timeouts = false;
-    descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
+    descriptor->no_nowait = descriptor->device = 0;
+    descriptor->socket_type = descriptor->socket_family = 0;
     descriptor->is_listener = descriptor->is_blocking = false;
 }
 

@@ -63,6 +63,7 @@ enum Attention : uint32_t {
     kAttendClaim = 8,     // the monitor is deciding whether to take its processor
     kAttendRetaken = 16,  // its processor was taken while it was outside the runtime
     kAttendState = 32,    // somebody changed what the kernel is to keep for it; ends no wait
+    kAttendStop = 64,     // the world is being stopped
 };
 
 // A timed wait.  deadline_ns 0 = no wait is timed; the heap entry may be stale (timer_heap.h).

@@ -122,7 +122,7 @@ Fiber* steal_work(Worker* worker, int64_t now, bool* ran_timers) {
 // Steals events: an instance with waiters that its own processor has not looked at for a while.
 Fiber* poll_others(Processor* mine, int64_t now) {
     constexpr int64_t kStaleNs = 50000;
-    for (int i = 0; i < g_scheduler.processor_count; i++) {
+    for (int i = 0; i < g_scheduler.made_count; i++) {
         Processor* other = g_scheduler.processors[i];
         if (other == mine || other->poller.waiters.load(std::memory_order_relaxed) == 0) continue;
         if (now - other->poller.last_poll_ns.load(std::memory_order_relaxed) < kStaleNs) continue;
@@ -274,12 +274,36 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
     return nullptr;
 }
 
+// Go: gcstopm.  With the processor goes what was found for it.
+void stop_for_world(Worker* worker) {
+    Processor* processor = worker->processor;
+    if (worker->handed != nullptr) {
+        processor->queue.put(worker->handed, true, [](Fiber** batch, uint32_t count) {
+            LockGuard guard(g_scheduler.lock);
+            for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
+        });
+        worker->handed = nullptr;
+    }
+    // First, as everywhere (W3): who submits from now on does not count on us.  What was left to us
+    // is seen by the stopper when it starts the world, or by us if it has done so.
+    if (worker->is_spinning) {
+        worker->is_spinning = false;
+        g_scheduler.spinning.fetch_sub(1);
+    }
+    worker->processor = nullptr;
+    if (!give_to_stopper(processor)) worker->processor = processor;
+}
+
 }  // namespace
 
 Fiber* find_runnable(Worker* worker) {
     for (;;) {
         if (worker->processor == nullptr) {
             stop_worker(worker);
+            continue;
+        }
+        if (g_scheduler.stop_requested.load() != 0) {
+            stop_for_world(worker);
             continue;
         }
         int64_t now = 0;

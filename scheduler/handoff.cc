@@ -26,8 +26,9 @@ void count_calls() {
     int64_t sum = 0;
     for (int i = 0; i < g_scheduler.processor_count; i++)
         sum += g_scheduler.processors[i]->call_tick.load(std::memory_order_relaxed);
-    // Each retake counted as one more.
-    g_counters.calls.store(sum - COUNT_VALUE(retakes), std::memory_order_relaxed);
+    // Each retake counted as one more; what was handed off first did not count.
+    g_counters.calls.store(sum - COUNT_VALUE(retakes) + COUNT_VALUE(predicted_handoffs),
+                           std::memory_order_relaxed);
 }
 
 void enter_blocking_call(Fiber* fiber) {
@@ -63,22 +64,23 @@ bool reacquire(Worker* worker) {
 
 }  // namespace
 
-void exit_call(Fiber* fiber) {
+bool exit_call(Fiber* fiber) {
     fiber->depth++;
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Worker* worker = fiber->worker;
     bool has_processor = false;
-    if (worker->processor != nullptr) {
+    // Perhaps it was taken, or handed off, and came into another worker's call meanwhile: whoever
+    // returns first has it.
+    Processor* processor = worker->processor != nullptr ? worker->processor : worker->old_processor;
+    if (processor != nullptr) {
         Platform::chaos_point();
         auto in_call = ProcessorStatus::kInCall;
-        if (worker->processor->status.compare_exchange_strong(in_call, ProcessorStatus::kRunning)) {
-            // Perhaps it was taken and came into another worker's call meanwhile: it is ours now.
-            worker->processor->worker = worker;
-            has_processor = true;
-        } else {
-            worker->processor = nullptr;
-        }
+        has_processor =
+            processor->status.compare_exchange_strong(in_call, ProcessorStatus::kRunning);
+        if (has_processor) processor->worker = worker;
+        worker->processor = has_processor ? processor : nullptr;
     }
+    const bool is_kept = has_processor;
     if (!has_processor) has_processor = reacquire(worker);
     fiber->in_call = false;
     if (has_processor)
@@ -86,6 +88,7 @@ void exit_call(Fiber* fiber) {
     else
         leave_fiber(fiber, AfterSwitch::kYieldGlobal);
     RuntimeSection::leave(fiber);
+    return is_kept;
 }
 
 }  // namespace pfiber

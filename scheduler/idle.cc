@@ -126,6 +126,7 @@ Worker* create_worker() {
     worker->wake_word.store(0);
     worker->cpu_timer = -1;
     worker->kernel_mask = 0;
+    worker->alternate_stack = 0;
     worker->mask_generation = 0;
     worker->has_exact_mask = worker->is_monitor = false;
     Fiber& scheduler = worker->scheduler_fiber;
@@ -262,8 +263,13 @@ Processor* take_idle_processor() {
 
 void put_idle_processor(Processor* processor) {
     PFIBER_CHECK(processor->queue.is_empty(), "processor %d goes idle with work", processor->id);
-    processor->status.store(ProcessorStatus::kIdle);
     processor->worker = nullptr;
+    if (g_scheduler.stop_requested.load() != 0) {
+        processor->status.store(ProcessorStatus::kStopped);
+        tell_stopper();
+        return;
+    }
+    processor->status.store(ProcessorStatus::kIdle);
     processor->idle_next = g_scheduler.idle_processors;
     g_scheduler.idle_processors = processor;
     g_scheduler.idle_processor_count.fetch_add(1);
@@ -288,6 +294,7 @@ Processor* release_processor(Worker* worker) {
 // every case in which find_runnable() would find work.
 void hand_off(Processor* processor) {
     processor->worker = nullptr;
+    if (give_to_stopper(processor)) return;
     if (!processor->queue.is_empty() || !g_scheduler.global.is_empty()) {
         start_worker(processor, false);
         return;

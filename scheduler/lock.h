@@ -2,7 +2,8 @@
 // its holder is never preempted by us nor interrupted by a program's signal handler.
 //
 // Lock order, outermost first (never take one that stands further left or the same one twice):
-//   fiber registry  ->  descriptor  ->  wait-queue bucket  ->  timers of a processor  ->  scheduler
+//   world  ->  fiber registry  ->  descriptor  ->  wait-queue bucket  ->  timers of a processor  ->
+//   scheduler
 // Fibers are made runnable (scheduler lock) after the other locks are released wherever a list can
 // be collected first.  Nothing below a lock calls malloc, a hook, or user code.
 #pragma once

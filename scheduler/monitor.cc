@@ -24,13 +24,18 @@ constexpr int64_t kShortestSleepNs = 20000;
 constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
-constexpr int64_t kTimerAskNs = 20000;       // an overdue timer: its processor is asked to look,
-constexpr int64_t kTimerLateNs = 100000;     // and then the monitor runs it itself
+constexpr int64_t kTimerAskNs = 20000;            // an overdue timer: its processor is asked,
+constexpr int64_t kTimerLateNs = 100000;          // and then the monitor runs it itself
+constexpr int64_t kUpdateEveryNs = 1000000000;    // Go's: affinity and cgroup limit
+constexpr int64_t kCoveredTimerLateNs = 4000000;  // while somebody sleeps in the pollers for it
 constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
+constexpr int64_t kSecondLookNs = 1000000;  // after one that found a worker that may be asleep
+
 Worker* monitor;
 int64_t asked_timer_ns = kNever;  // the timer for which a processor was asked last; the monitor's
+int64_t look_again_ns = kLongestSleepNs;  // within this time, whatever the interval has grown to
 
 bool work_waits(Processor* processor) {
     return !processor->queue.is_empty() || !g_scheduler.global.is_empty() ||
@@ -62,10 +67,9 @@ bool retake_from_call(Processor* processor, int64_t now) {
 // A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
 // marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
 // into the runtime sees the claim or is seen by us (W5).
-bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
-    if (fiber->is_scheduler || fiber->depth != 0 ||
-        !host::is_asleep_in_kernel(worker->tid.load(), static_cast<int>(options().signal)))
-        return false;
+bool retake_sleeping(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
+    // Claims are the stopper's while it works; so is every processor.
+    if (!g_scheduler.world_lock.try_acquire()) return false;
     fiber->attention.fetch_or(kAttendClaim);
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
     Platform::chaos_point();
@@ -74,16 +78,44 @@ bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t 
                        worker->current == fiber && processor->worker == worker &&
                        processor->schedule_tick.load() == tick &&
                        processor->status.compare_exchange_strong(running, ProcessorStatus::kIdle);
-    if (!still) {
-        fiber->attention.fetch_and(~uint32_t{kAttendClaim});
-        return false;
+    if (still) {
+        worker->processor = nullptr;
+        fiber->attention.fetch_or(kAttendRetaken);
     }
-    worker->processor = nullptr;
-    fiber->attention.fetch_or(kAttendRetaken);
     fiber->attention.fetch_and(~uint32_t{kAttendClaim});
+    g_scheduler.world_lock.release();
+    if (!still) return false;
     COUNT(missed_blocking);
     hand_off(processor);
     return true;
+}
+
+bool has_ring(const Worker* worker) {
+    return worker->switches.tid != 0 &&
+           worker->switches.tid == worker->tid.load(std::memory_order_relaxed);
+}
+
+// By the kernel's record of its switches: asleep since the last round at least.  Plain loads.
+bool ring_shows_sleep(Processor* processor, const Worker* worker) {
+    const uint64_t position = host::switch_ring_position(worker->switches);
+    const bool is_same = position == processor->observed.switches;
+    const bool is_asleep = host::switch_ring_is_asleep(worker->switches, position);
+    processor->observed.switches = is_asleep ? position : 0;
+    return is_asleep && is_same;
+}
+
+// Without a ring: ask /proc, and for a ring, so that the next time is found soon and for nothing.
+bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
+    if (fiber->is_scheduler || fiber->depth != 0) return false;
+    const int tid = worker->tid.load();
+    const int signal = static_cast<int>(options().signal);
+    if (has_ring(worker)) {
+        if (!ring_shows_sleep(processor, worker)) return false;
+    } else {
+        if (!host::is_asleep_in_kernel(tid, signal)) return false;
+        host::switch_ring_open(&worker->switches, tid, signal);
+    }
+    return retake_sleeping(processor, worker, fiber, tick);
 }
 
 bool look_at_running(Processor* processor, int64_t now) {
@@ -94,26 +126,39 @@ bool look_at_running(Processor* processor, int64_t now) {
         seen.schedule_tick = tick;
         seen.schedule_since_ns = now;
         seen.cpu_ns = -1;
+        seen.switches = 0;
         return false;
+    }
+    if (has_ring(worker) && work_waits(processor)) {
+        Fiber* fiber = worker->current;
+        if (!fiber->is_scheduler && fiber->depth == 0 && ring_shows_sleep(processor, worker) &&
+            retake_sleeping(processor, worker, fiber, tick))
+            return true;
+        if (seen.switches != 0) look_again_ns = kShortestSleepNs;
     }
     const int64_t age = now - seen.schedule_since_ns;
     if (age < kMissedAfterNs) return false;
     // The same fiber for a while: does its worker burn CPU time?
     const int tid = worker->tid.load(std::memory_order_relaxed);
     const int64_t cpu = host::thread_cpu_ns(tid);
-    const int64_t burnt = seen.cpu_ns < 0 ? kLongestSleepNs : cpu - seen.cpu_ns;
+    const bool is_first = seen.cpu_ns < 0;
+    const int64_t burnt = cpu - seen.cpu_ns, elapsed = now - seen.cpu_at_ns;
     seen.cpu_ns = cpu;
+    seen.cpu_at_ns = now;
     Fiber* fiber = worker->current;
     if (fiber->is_scheduler || !work_waits(processor)) return false;
-    if (burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick)) return true;
+    if (is_first && look_again_ns > kSecondLookNs) look_again_ns = kSecondLookNs;
+    if (!is_first && burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick))
+        return true;
     if (age < options().slice_ms * 1000000) return false;
-    // The slice is over.  A hog's own CPU timer sees to it; one that sleeps shortly and often in
-    // calls that no hook sees uses too little CPU time for that.
-    const bool is_hog = burnt > kMissedAfterNs / 2;
+    // The slice is over by the wall clock; CPU time is the timer's business.  A signal from here
+    // would end sleeps in calls that no hook sees, so with a timer there is none: what sleeps often
+    // is found asleep some day, what computes uses up its slice.
     const Preempt mode = options().preempt;
-    const bool has_timer = mode != Preempt::kTgkill && worker->cpu_timer >= 0;  // it may be refused
-    if (mode == Preempt::kOff || (is_hog && has_timer)) return false;
-    if (retake_missed(processor, worker, fiber, tick)) return true;
+    const bool is_hog = is_first || burnt > elapsed / 4;
+    if (mode == Preempt::kOff) return false;
+    if (!is_hog && retake_missed(processor, worker, fiber, tick)) return true;
+    if (mode == Preempt::kTimer || (mode == Preempt::kAuto && worker->cpu_timer >= 0)) return false;
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
     kick(fiber);
@@ -134,18 +179,25 @@ bool look_at_poller(Processor* processor, int64_t now) {
 
 // Timers of a processor that runs on.  Who enters a hook lets its worker look around, which is
 // soonest; they wait for nobody who does not.
-bool look_at_timers(Processor* processor, ProcessorStatus status, int64_t now) {
+void look_at_timers(Processor* processor, ProcessorStatus status, int64_t now) {
     const int64_t timer = processor->timers.earliest_ns();
     const int64_t late = now - timer;
-    if (late < kTimerAskNs) return false;
-    if (late > kTimerLateNs || status != ProcessorStatus::kRunning)
-        return run_timers(processor, now);
+    if (late < kTimerAskNs) return;
+    if (late > kTimerLateNs || status != ProcessorStatus::kRunning) {
+        run_timers(processor, now);  // says nothing about how soon to look again
+        return;
+    }
     asked_timer_ns = timer;
     processor->look_around.store(1, std::memory_order_relaxed);
     Worker* worker = processor->worker;
     Fiber* fiber = worker == nullptr ? nullptr : worker->current;
     if (fiber != nullptr && !fiber->is_scheduler) fiber->attention.fetch_or(kAttendPreempt);
-    return false;
+}
+
+// Somebody sleeps in the pollers and will wake up for it.
+bool is_covered(int64_t timer) {
+    const int64_t sleeper = g_scheduler.sleeper_deadline_ns.load();
+    return sleeper != 0 && sleeper <= timer;
 }
 
 bool everything_idle() {
@@ -171,11 +223,14 @@ bool one_round(int64_t now) {
                 did_something |= look_at_running(processor, now);
                 break;
             case ProcessorStatus::kIdle:
+            case ProcessorStatus::kStopped:
                 break;
         }
-        if (!everything_idle()) did_something |= look_at_timers(processor, status, now);
-        did_something |= look_at_poller(processor, now);
+        if (!everything_idle()) look_at_timers(processor, status, now);
     }
+    // Those of removed processors may hold what the kernel did not let them move.
+    for (int i = 0; i < g_scheduler.made_count; i++)
+        did_something |= look_at_poller(g_scheduler.processors[i], now);
     return did_something;
 }
 
@@ -189,15 +244,17 @@ void deep_sleep(int64_t deadline) {
 // look around, the second look at a timer comes later.
 void short_sleep(int64_t now, int64_t sleep_ns) {
     const uint32_t word = g_scheduler.monitor_word.load();
-    int64_t until = now + sleep_ns;
+    int64_t until = now + (sleep_ns < look_again_ns ? sleep_ns : look_again_ns);
     g_scheduler.monitor_covers_ns.store(until);
     // One that is armed from here on and is earlier rings.
     const int64_t timer = earliest_timer_ns();
     if (timer < until) {
         g_scheduler.monitor_covers_ns.store(timer);
-        const int64_t look = timer + (timer == asked_timer_ns ? kTimerLateNs : kTimerAskNs);
-        if (look < until && sleep_ns > kShortestSleepNs)
-            until = look > now + kShortestSleepNs ? look : now + kShortestSleepNs;
+        const int64_t look = timer + (is_covered(timer)         ? kCoveredTimerLateNs
+                                      : timer == asked_timer_ns ? kTimerLateNs
+                                                                : kTimerAskNs);
+        const int64_t soonest = now + kShortestSleepNs;
+        if (look < until && sleep_ns > kShortestSleepNs) until = look > soonest ? look : soonest;
     }
     Platform::futex_wait(g_scheduler.monitor_word, word, until);
 }
@@ -207,6 +264,7 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
     int64_t sleep_ns = kShortestSleepNs;
     int idle_rounds = 0, idle_since = 0;
     int64_t next_trace = Platform::now_ns();
+    int64_t next_update = next_trace + kUpdateEveryNs;
     for (;;) {
         const int64_t trace_ns = options().schedtrace_ms * 1000000;
         int64_t now = Platform::now_ns();
@@ -223,12 +281,17 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
         now = Platform::now_ns();
         const uint32_t requests = g_scheduler.requests.exchange(0);
         if (requests != 0 && runtime_callbacks.serve != nullptr) runtime_callbacks.serve(requests);
+        look_again_ns = kLongestSleepNs;
         if (one_round(now)) {
             idle_rounds = 0;
             sleep_ns = kShortestSleepNs;
         } else if (++idle_rounds > kPatientRounds && sleep_ns < kLongestSleepNs) {
             sleep_ns *= 2;
             if (sleep_ns > kLongestSleepNs) sleep_ns = kLongestSleepNs;
+        }
+        if (now >= next_update) {
+            update_processor_count();
+            next_update = now + kUpdateEveryNs;
         }
         if (trace_ns > 0 && now >= next_trace) {
             schedtrace_line();
@@ -249,7 +312,7 @@ void wake_monitor() { g_scheduler.ring_monitor(); }
 // A processor runs on with a timer that comes before the monitor's next look.
 void tell_monitor_of_timer(int64_t deadline_ns) {
     g_scheduler.monitor_covers_ns.store(deadline_ns);  // told once
-    wake_monitor();
+    if (!is_covered(deadline_ns)) wake_monitor();
 }
 
 int template_tid() { return monitor->tid.load(std::memory_order_relaxed); }

@@ -23,7 +23,7 @@ constexpr uint64_t kBreakTag = ~uint64_t{0};
 
 int master_fd = -1;
 int break_fd = -1;
-int poller_count;
+int poller_count;  // instances, those of removed processors included
 std::atomic<bool> reported_epoll_limit{false};
 
 int new_epoll() {
@@ -35,10 +35,6 @@ bool add(int epoll, int fd, uint32_t events, uint64_t data) {
     event.events = events;
     event.data.u64 = data;
     return host::raw_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event) == 0;
-}
-
-int sleeping_place() {
-    return poller_count == 1 ? g_scheduler.processors[0]->poller.epoll_fd : master_fd;
 }
 
 long wait_for_events(int epoll, epoll_event* events, int64_t deadline_ns) {
@@ -173,14 +169,19 @@ Processor* placement(Processor* own) {
     return best;
 }
 
-// Descriptor locked.
-void arm(Descriptor* descriptor, int fd, Processor* processor) {
-    const bool is_global = options().pollers == Pollers::kGlobal;
-    Poller& poller = is_global ? g_scheduler.processors[0]->poller : placement(processor)->poller;
+epoll_event event_of(const Descriptor* descriptor, int fd) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
     event.data.u64 = static_cast<uint64_t>(descriptor->tag.load(std::memory_order_relaxed)) << 32 |
                      static_cast<uint32_t>(fd);
+    return event;
+}
+
+// Descriptor locked.
+void arm(Descriptor* descriptor, int fd, Processor* processor) {
+    const bool is_global = options().pollers == Pollers::kGlobal;
+    Poller& poller = is_global ? g_scheduler.processors[0]->poller : placement(processor)->poller;
+    epoll_event event = event_of(descriptor, fd);
     long rc = host::raw_syscall(SYS_epoll_ctl, poller.epoll_fd, EPOLL_CTL_ADD, fd, &event);
     if (rc == -EEXIST)  // an older registration outlived its number: give it the new tag
         rc = host::raw_syscall(SYS_epoll_ctl, poller.epoll_fd, EPOLL_CTL_MOD, fd, &event);
@@ -318,11 +319,13 @@ Fiber* poll_sleep(int64_t deadline_ns) {
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
-    const long count = wait_for_events(sleeping_place(), events, deadline_ns);
+    const int master = master_fd;  // made while it sleeps when a second processor is
+    const int place = master < 0 ? g_scheduler.processors[0]->poller.epoll_fd : master;
+    const long count = wait_for_events(place, events, deadline_ns);
     count_poll(count);
     for (long i = 0; i < count; i++) {
         if (events[i].data.u64 == kBreakTag) continue;
-        if (poller_count == 1) {
+        if (master < 0) {
             deliver(events[i], &tail);
         } else {
             *tail = poll_ready(g_scheduler.processors[events[i].data.u64]);
@@ -338,8 +341,47 @@ void break_sleeper() {
     host::raw_write(break_fd, &one, sizeof one);
 }
 
+namespace {
+
+bool make_master() {
+    const int made = new_epoll();
+    bool is_whole = made >= 0 && add(made, break_fd, EPOLLIN | EPOLLET, kBreakTag);
+    for (int i = 0; i < poller_count && is_whole; i++)
+        is_whole = add(made, g_scheduler.processors[i]->poller.epoll_fd, EPOLLIN | EPOLLET,
+                       static_cast<uint64_t>(i));
+    if (is_whole)
+        master_fd = made;
+    else
+        runtime_descriptor_drop(made);
+    return is_whole;
+}
+
+// The only one needs no master: who waits in it sees the eventfd there.
+bool make_instance(Poller* poller, bool is_only) {
+    const int made = new_epoll();
+    const bool is_whole = made >= 0 && (is_only ? add(made, break_fd, EPOLLIN | EPOLLET, kBreakTag)
+                                                : add(master_fd, made, EPOLLIN | EPOLLET,
+                                                      static_cast<uint64_t>(poller_count)));
+    if (!is_whole) {
+        runtime_descriptor_drop(made);
+        return false;
+    }
+    poller->id = poller_count;
+    poller->epoll_fd = made;
+    return true;
+}
+
+}  // namespace
+
+bool pollers_grow(int count) {
+    if (count > 1 && master_fd < 0 && !make_master()) return false;
+    for (; poller_count < count; g_scheduler.made_count = ++poller_count)
+        if (!make_instance(&g_scheduler.processors[poller_count]->poller, count == 1)) return false;
+    return true;
+}
+
 bool pollers_start(int count) {
-    poller_count = count;
+    poller_count = 0;
     // A program whose limit leaves it just what it needs keeps all of it.
     rlimit limit{};
     host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
@@ -353,20 +395,7 @@ bool pollers_start(int count) {
     break_fd =
         runtime_descriptor_adopt(host::raw_syscall(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (break_fd < 0) return false;
-    if (count > 1) {
-        master_fd = new_epoll();
-        if (master_fd < 0 || !add(master_fd, break_fd, EPOLLIN | EPOLLET, kBreakTag)) return false;
-    }
-    for (int i = 0; i < count; i++) {
-        Poller& poller = g_scheduler.processors[i]->poller;
-        poller.id = i;
-        poller.epoll_fd = new_epoll();
-        if (poller.epoll_fd < 0) return false;
-        if (count == 1) return add(poller.epoll_fd, break_fd, EPOLLIN | EPOLLET, kBreakTag);
-        if (!add(master_fd, poller.epoll_fd, EPOLLIN | EPOLLET, static_cast<uint64_t>(i)))
-            return false;
-    }
-    return true;
+    return pollers_grow(count);
 }
 
 void pollers_reset_after_fork() {
@@ -380,6 +409,33 @@ void poller_descriptor_moved(int from, int to) {
     for (int p = 0; p < poller_count; p++)
         if (g_scheduler.processors[p]->poller.epoll_fd == from)
             g_scheduler.processors[p]->poller.epoll_fd = to;
+}
+
+// The new instance reports what is ready at once: at worst a notification twice.  One that the
+// kernel does not accept stays where it is; the sleeper, the monitor and idle processors look
+// there.
+void poller_move(Processor* from, Processor* to) {
+    const int end = from->poller.registered.load() == 0 ? 0 : descriptor_table_end();
+    for (int fd = 0; fd < end; fd++) {
+        Descriptor* descriptor = descriptor_if_known(fd);
+        if (descriptor == nullptr) continue;
+        LockGuard guard(descriptor->lock);
+        if (descriptor->poller != from->poller.id + 1) continue;
+        epoll_event event = event_of(descriptor, fd);
+        const long rc =
+            host::raw_syscall(SYS_epoll_ctl, to->poller.epoll_fd, EPOLL_CTL_ADD, fd, &event);
+        if (rc != 0) continue;
+        host::raw_syscall(SYS_epoll_ctl, from->poller.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+        int32_t waiting = 0;
+        IoWaiter* const first = descriptor->waiters;
+        for (IoWaiter* at = first; at != nullptr; at = at->next == first ? nullptr : at->next)
+            waiting++;
+        from->poller.waiters.fetch_sub(waiting);
+        to->poller.waiters.fetch_add(waiting);
+        from->poller.registered.fetch_sub(1, std::memory_order_relaxed);
+        to->poller.registered.fetch_add(1, std::memory_order_relaxed);
+        descriptor->poller = static_cast<int16_t>(to->poller.id + 1);
+    }
 }
 
 void descriptor_closing(int fd) {
@@ -433,7 +489,8 @@ void descriptor_closing(int fd) {
         descriptor->kind.store(DescriptorKind::kUnknown);
         descriptor->short_reads.store(ShortReads::kUnproved);
         descriptor->ready.store(0);
-        descriptor->no_nowait = descriptor->socket_type = descriptor->socket_family = 0;
+        descriptor->no_nowait = descriptor->device = 0;
+        descriptor->socket_type = descriptor->socket_family = 0;
         descriptor->is_listener = descriptor->is_blocking = false;
         descriptor->thread_entry = 0;
     }

@@ -65,6 +65,7 @@ struct Descriptor {
     Platform::Atomic<int32_t> private_references{0};  // waiters that go on with this duplicate
     // Written by any caller that found out; a stale value costs a try, never an answer.
     uint8_t no_nowait = 0;      // directions in which RWF_NOWAIT is refused
+    uint8_t device = 0;         // of its st_dev, set with the kind: part of the prediction's key
     uint8_t socket_type = 0;    // SOCK_STREAM…; 0: not asked yet
     uint8_t socket_family = 0;  // AF_INET…; 0: not asked yet
     bool is_listener = false;   // it was seen listening
@@ -127,6 +128,10 @@ void io_took_turn(Fiber* fiber);
 void io_wake_next(Descriptor* descriptor, uint8_t direction);
 
 bool pollers_start(int count);
+// World lock held: instances for processors up to `count`.  False: no descriptor for one of them.
+bool pollers_grow(int count);
+// In a stopped world: what is registered with one instance goes to another.
+void poller_move(Processor* from, Processor* to);
 void pollers_reset_after_fork();
 void poller_descriptor_moved(int from, int to);  // one of its own has another number now
 int descriptor_table_end();                      // no number from here on has a state

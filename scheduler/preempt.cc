@@ -9,8 +9,11 @@
 //   P1 in the runtime (depth), P2 while the layer above has it pinned,
 //   P3 in libc or ld.so (a lock holder there would make others block in the kernel), P4 on a stack
 //   that is not the fiber's, P5 in the tail of a handler, P6 in a call (no processor to give).
-// The handler runs with everything blocked, and opens the mask only while it attends: what arrives
-// after that finds its frame gone (S8), so that a stream of signals piles no frames up.
+// Programs run code on stacks with no room for a handler's frame (Erlang's processes) and give each
+// thread an alternate stack then: the handler starts there, and moves its frame to the fiber's
+// stack when it finds that interrupted and anything to do. The handler runs with everything
+// blocked, and opens the mask only while it attends: what arrives after that finds its frame gone
+// (S8), so that a stream of signals piles no frames up.
 #include <errno.h>
 #include <string.h>
 #include <time.h>
@@ -80,12 +83,18 @@ void note_fire(Fiber* fiber, const siginfo_t* info, const void* context) {
         ask_to_give_way(fiber);
 }
 
-bool may_yield_here(Fiber* fiber, const void* context, bool in_libc_too = false) {
+bool is_on_own_stack(const Fiber* fiber, const void* context) {
     const unsigned long stack = host::stack_pointer(context);
+    return stack > fiber->stack_low + 8192 &&
+           (stack <= fiber->stack_top || fiber == main_fiber()) &&
+           stack - fiber->alternate_stack >= fiber->alternate_stack_size;
+}
+
+bool may_yield_here(Fiber* fiber, const void* context, bool in_libc_too = false) {
     const unsigned long pc = host::program_counter(context);
     return !fiber->in_call && fiber->pinned == 0 &&
            (in_libc_too || !host::is_in_libc_or_loader(pc)) && !host::in_signal_text(pc) &&
-           stack > fiber->stack_low + 8192 && (stack <= fiber->stack_top || fiber == main_fiber());
+           is_on_own_stack(fiber, context);
 }
 
 // Ours are the timer's and tgkill's from this process; a real SIGURG is the program's.
@@ -124,8 +133,8 @@ bool has_to_attend(Fiber* fiber, const void* context) {
     // In our stub the call returns first, and the fiber attends when it leaves.  Elsewhere libc
     // waits by itself (pclose) and would go on doing so.
     if (fiber->in_call)
-        return (attention & kAttendSignal) != 0 && !fiber->attends_in_call && runtime_callbacks.attend != nullptr &&
-               !host::in_blocking_syscall(context);
+        return (attention & kAttendSignal) != 0 && !fiber->attends_in_call &&
+               runtime_callbacks.attend != nullptr && !host::in_blocking_syscall(context);
     return ((attention & kInterrupts) != 0 && runtime_callbacks.attend != nullptr) ||
            ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context));
 }
@@ -176,24 +185,9 @@ PFIBER_SIGNAL_TEXT void end_call(Fiber* fiber, void* context) {
     host::set_saved_mask(context, fiber->worker->kernel_mask);
 }
 
-PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
+// The end of the preemption handler, on the fiber's stack wherever there is anything to do.
+PFIBER_SIGNAL_TEXT void attend_on_stack(int saved_errno, siginfo_t*, void* context) {
     Fiber* fiber = current_fiber();
-    if ((!is_ours(info) || is_raised(fiber, info)) && runtime_callbacks.foreign_signal != nullptr) {
-        runtime_callbacks.foreign_signal(signal, info, context);
-        return;
-    }
-    if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
-    if (info->si_code == SI_TIMER && fiber != nullptr) cpu_time_tick(fiber, timer_period_ns());
-    if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
-    const int saved_errno = errno;
-    if (info->si_code == SI_TIMER) {
-        fiber->depth = 1;
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0)
-            note_fire(fiber, info, context);
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        fiber->depth = 0;
-    }
     // A frame of this function below us, with the mask open, looks again; so does whoever sends the
     // fiber a signal at this moment, which comes first.
     while (!fiber->is_attending && fiber->raised_info == nullptr && has_to_attend(fiber, context)) {
@@ -214,6 +208,38 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     errno = saved_errno;
 }
 
+// The program's alternate stacks are for its own handlers: small, perhaps.
+bool is_on_alternate_stack(const Fiber* fiber, const void* context) {
+    const auto at = reinterpret_cast<uintptr_t>(context);
+    return at - fiber->alternate_stack < fiber->alternate_stack_size;
+}
+
+PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
+    Fiber* fiber = current_fiber();
+    if ((!is_ours(info) || is_raised(fiber, info)) && runtime_callbacks.foreign_signal != nullptr) {
+        runtime_callbacks.foreign_signal(signal, info, context);
+        return;
+    }
+    if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
+    if (info->si_code == SI_TIMER && fiber != nullptr) cpu_time_tick(fiber, timer_period_ns());
+    if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
+    const int saved_errno = errno;
+    if (info->si_code == SI_TIMER) {
+        fiber->depth = 1;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if ((fiber->attention.load(std::memory_order_acquire) & kLost) == 0)
+            note_fire(fiber, info, context);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        fiber->depth = 0;
+    }
+    if (__builtin_expect(LinuxPlatform::chaos_seed != 0, 0) && !fiber->in_call)
+        fiber->attention.fetch_or(kAttendPreempt);  // tests: each of our signals preempts
+    if (is_on_alternate_stack(fiber, context) && is_on_own_stack(fiber, context) &&
+        (is_interrupted(fiber) || has_to_attend(fiber, context)))
+        host::continue_on_interrupted_stack(info, context, attend_on_stack, saved_errno);
+    attend_on_stack(saved_errno, info, context);
+}
+
 }  // namespace
 
 host::KernelSigaction preempt_displaced_action;
@@ -221,15 +247,20 @@ host::KernelSigaction preempt_displaced_action;
 void preempt_install() {
     host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
-                                          SA_RESTART, ~uint64_t{0});
+                                          SA_RESTART | SA_ONSTACK, ~uint64_t{0});
     if (rc != 0)
         host::warn("no handler for signal %d: fibers are not preempted",
                    static_cast<int>(options().signal));
 }
 
+void alternate_stack_told(size_t size) {
+    constexpr size_t kHandler = 2048;
+    if (size == 0 || size >= host::signal_frame_size() + kHandler) return;
+    host::install_handler(static_cast<int>(options().signal), on_preempt, SA_RESTART, ~uint64_t{0});
+}
+
 void preempt_worker_started(Worker* worker) {
     worker->cpu_timer = -1;
-    worker->alternate_stack = 0;
     busy_wait_worker_started(worker);
     const Preempt mode = options().preempt;
     if (mode == Preempt::kOff || mode == Preempt::kTgkill) return;
@@ -246,10 +277,10 @@ void preempt_worker_started(Worker* worker) {
         rc = host::raw_syscall(SYS_timer_settime, timer, 0, &period, nullptr);
     }
     if (rc != 0) {
-        host::warn_once(reported_no_timer,
-                        "no CPU-time timer (error %ld); long-running fibers are not preempted, "
-                        "PFIBER_PREEMPT=tgkill works without it",
-                        -rc);
+        host::warn_once(reported_no_timer, "no CPU-time timer (error %ld); %s", -rc,
+                        mode == Preempt::kTimer
+                            ? "PFIBER_PREEMPT=timer: long-running fibers are not preempted"
+                            : "the monitor's signals preempt long-running fibers instead");
         return;
     }
     worker->cpu_timer = timer;

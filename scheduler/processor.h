@@ -10,6 +10,7 @@
 #include "scheduler/fiber.h"
 #include "scheduler/host/kernel_thread.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/lock.h"
 #include "scheduler/poller.h"
 #include "scheduler/run_queue.h"
@@ -17,7 +18,8 @@
 
 namespace pfiber {
 
-enum class ProcessorStatus : uint32_t { kIdle, kRunning, kInCall };
+// kStopped: the stopper's (world.h), or one beyond the present number of processors.
+enum class ProcessorStatus : uint32_t { kIdle, kRunning, kInCall, kStopped };
 
 struct TimerMemory : Platform {  // heap storage by mmap: never malloc under a lock
     static void* resize(void* old, size_t old_bytes, size_t new_bytes);
@@ -34,6 +36,7 @@ struct alignas(64) Processor {
     uint32_t io_streak = 0;
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
+    Fiber* halted = nullptr;  // in program code while the world is stopped (C1); the stopper's
     RunQueue<Platform, Fiber> queue;
     Poller poller;
 
@@ -44,8 +47,8 @@ struct alignas(64) Processor {
     struct {
         uint32_t schedule_tick = 0, call_tick = 0;
         int64_t schedule_since_ns = 0, call_since_ns = 0;
-        int64_t cpu_ns = 0;
-        int asleep_looks = 0;
+        int64_t cpu_ns = 0, cpu_at_ns = 0;
+        uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
 };
 
@@ -55,6 +58,7 @@ enum class AfterSwitch : uint8_t {
     kPark,         // commit the park word; a wait that was claimed meanwhile runs on
     kYieldLocal,   // runnable again: tail of the processor's ring
     kYieldGlobal,  // runnable again: tail of the global queue (preempted, or no processor)
+    kYieldNext,    // runnable again: the processor's next slot (the world stops)
     kFinish,       // user code is over
 };
 
@@ -97,6 +101,7 @@ struct Worker {
     int cpu_timer = -1;
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
     int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
+    host::SwitchRing switches;   // the monitor's
     int busy_timer = -1;
     BusySample busy_sample;
     host::KernelThreadMemory memory;

@@ -61,6 +61,10 @@ void runtime_after_fork(Fiber* survivor);
 
 void runtime_entry_slow(Fiber* fiber);
 void runtime_leave_slow(Fiber* fiber);
+// Until nobody claims the fiber's processor any more: the monitor decides within a few
+// microseconds, a stopper keeps its claim until the world starts.  Whoever raises the depth without
+// entering calls it before anything that a processor's owner may do.  Does not switch.
+void wait_for_claim(Fiber* fiber);
 
 class RuntimeSection {
   public:
@@ -73,7 +77,7 @@ class RuntimeSection {
     static void enter(Fiber* fiber) {
         fiber->depth++;
         std::atomic_signal_fence(std::memory_order_seq_cst);
-        constexpr uint32_t kLost = kAttendClaim | kAttendRetaken;
+        constexpr uint32_t kLost = kAttendClaim | kAttendRetaken | kAttendStop;
         if (__builtin_expect(fiber->attention.load(std::memory_order_relaxed) & kLost, 0) &&
             fiber->depth == 1)
             runtime_entry_slow(fiber);
@@ -151,7 +155,8 @@ bool somebody_waits(Fiber* fiber);
 void enter_call(Fiber* fiber);
 // Around a call that will block: hands the processor off first (Go: entersyscallblock).
 void enter_blocking_call(Fiber* fiber);
-void exit_call(Fiber* fiber);
+// False: the processor was not kept; perhaps it runs on with another one.
+bool exit_call(Fiber* fiber);
 // Adds up the calls of enter_call() for the statistics.
 void count_calls();
 
@@ -172,6 +177,10 @@ void unbind_from_new_worker(Fiber* fiber);
 bool is_worker_tid(int tid);  // a kernel thread of the runtime, the monitor included
 // A kernel thread that runs no fiber: it has what the process's threads have that changed nothing.
 int template_tid();
+
+// The program gives a thread an alternate signal stack of that many bytes.  With one that is too
+// small for it the preemption handler runs on interrupted stacks from now on.
+void alternate_stack_told(size_t size);
 
 // Interrupts the worker that runs `fiber` so that it looks at its attention word.  Any thread.
 void kick(Fiber* fiber);

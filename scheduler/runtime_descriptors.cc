@@ -68,6 +68,17 @@ int runtime_descriptor_adopt(long created) {
     return fd;
 }
 
+void runtime_descriptor_drop(int fd) {
+    const int last = runtime_descriptor_count.load() - 1;
+    for (int i = 0; i <= last; i++) {
+        if (runtime_descriptors[i] != fd) continue;
+        runtime_descriptors[i] = runtime_descriptors[last];
+        runtime_descriptor_count.store(last);
+        host::raw_close(fd);
+        return;
+    }
+}
+
 void runtime_descriptors_close() {
     const int count = runtime_descriptor_count.load();
     for (int i = 0; i < count; i++) host::raw_close(runtime_descriptors[i]);

@@ -11,8 +11,11 @@ namespace pfiber {
 int duplicate_high(int fd);
 
 // Takes a descriptor that was just created (or -errno) for the runtime and returns the number that
-// it has from now on, -1 for an error.  One caller at a time: the start.
+// it has from now on, -1 for an error.  One caller at a time: the start,
+// and who makes more processors (world lock).
 int runtime_descriptor_adopt(long created);
+// Closes one of them again; nothing for a negative number.  Callers as above.
+void runtime_descriptor_drop(int fd);
 void runtime_descriptors_close();  // child of a fork, before its second thread
 
 bool is_runtime_descriptor(int fd);

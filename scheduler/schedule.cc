@@ -62,6 +62,9 @@ void finish_switch(Worker* worker) {
             left->state.store(FiberState::kRunnable, std::memory_order_relaxed);
             global_put(left);
             break;
+        case AfterSwitch::kYieldNext:
+            ready(left, true);
+            break;
         case AfterSwitch::kFinish:
             left->state.store(FiberState::kFinished, std::memory_order_release);
             if (runtime_callbacks.finished != nullptr) runtime_callbacks.finished(left);
@@ -107,8 +110,8 @@ void leave_fiber(Fiber* fiber, AfterSwitch after) {
         fiber->since_ns = worker->processor->now_ns.load(std::memory_order_relaxed);
     Fiber* next = nullptr;
     // A locked worker runs only its fiber, so it goes to its loop to wait for it.
-    if (worker->locked_fiber == nullptr && !worker->must_end && after != AfterSwitch::kYieldGlobal)
-        next = next_local(worker);
+    const bool goes_on = after != AfterSwitch::kYieldGlobal && after != AfterSwitch::kYieldNext;
+    if (worker->locked_fiber == nullptr && !worker->must_end && goes_on) next = next_local(worker);
     if (next != nullptr && next != fiber) {
         start_running(worker, next);
         switch_to(worker, fiber, next, after);
@@ -150,6 +153,9 @@ void schedule_loop(Worker* worker) {
 }
 
 Wake park(Fiber* fiber, WaitReason reason, int64_t deadline_ns) {
+    // A region that the program opened (pfiber.h): for the wait it needs a processor.
+    const bool is_in_region = fiber->in_call;
+    if (is_in_region) exit_call(fiber);
     if (deadline_ns != kNever) timer_arm(fiber, deadline_ns);
     // Whoever set it may have found no open wait to end; the wait was opened before this look (F4).
     constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
@@ -161,6 +167,7 @@ Wake park(Fiber* fiber, WaitReason reason, int64_t deadline_ns) {
         fiber->wait_reason = WaitReason::kNone;
     }
     if (deadline_ns != kNever) timer_disarm(fiber);
+    if (is_in_region) enter_blocking_call(fiber);
     return fiber->park.outcome();
 }
 
@@ -210,7 +217,9 @@ void yield(Fiber* fiber) {
 
 void yield_preempted(Fiber* fiber) {
     COUNT(preemptions);
+    const Worker* before = fiber->worker;
     leave_fiber(fiber, AfterSwitch::kYieldGlobal);
+    if (fiber->worker != before) COUNT(preemptions_moved);
 }
 
 bool somebody_waits(Fiber* fiber) {
@@ -221,10 +230,24 @@ bool somebody_waits(Fiber* fiber) {
             processor->timers.earliest_ns() != kNever);
 }
 
+namespace {
+
+// The world stops: its loop gives the processor away (Go: the preemption request of stopTheWorld).
+void stop_here(Fiber* fiber) {
+    if (fiber->in_call || fiber->pinned != 0 || fiber->worker->processor == nullptr ||
+        g_scheduler.stop_requested.load() == 0)
+        return;
+    leave_fiber(fiber, AfterSwitch::kYieldNext);
+}
+
+}  // namespace
+
 void runtime_entry_slow(Fiber* fiber) {
-    // The monitor publishes its decision within a few microseconds of the claim.
-    while ((fiber->attention.load(std::memory_order_acquire) & kAttendClaim) != 0)
-        Platform::pause();
+    wait_for_claim(fiber);
+    if ((fiber->attention.load(std::memory_order_acquire) & kAttendStop) != 0) {
+        fiber->attention.fetch_and(~uint32_t{kAttendStop});
+        if ((fiber->attention.load() & kAttendRetaken) == 0) return stop_here(fiber);
+    }
     if ((fiber->attention.load(std::memory_order_acquire) & kAttendRetaken) == 0) return;
     fiber->attention.fetch_and(~uint32_t{kAttendRetaken});
     fiber->in_call = true;  // what it is now: running without a processor
@@ -251,6 +274,7 @@ void runtime_leave_slow(Fiber* fiber) {
             continue;
         }
         fiber->attention.fetch_and(~seen);
+        if ((seen & kAttendStop) != 0) stop_here(fiber);
         if ((seen & kAttendPreempt) != 0 && !fiber->in_call && somebody_waits(fiber))
             yield_preempted(fiber);
         constexpr uint32_t kAbove = kAttendSignal | kAttendCancel | kAttendState;

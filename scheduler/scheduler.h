@@ -21,7 +21,8 @@ struct Scheduler : WakeWords<Platform> {
     Processor* idle_processors = nullptr;
     Worker* idle_workers = nullptr;
     Platform::Atomic<int32_t> idle_worker_count{0};
-    int processor_count = 0;
+    std::atomic<int32_t> processor_count{0};  // changed while the world is stopped only
+    std::atomic<int32_t> made_count{0};       // processors that exist, removed ones included
     Processor* processors[kMaxProcessors] = {};
     Platform::Atomic<Worker*> workers{nullptr};        // every worker ever made, newest first
     Platform::Atomic<int32_t> worker_count{0};         // alive
@@ -31,6 +32,12 @@ struct Scheduler : WakeWords<Platform> {
     Platform::Atomic<int64_t> monitor_covers_ns{INT64_MIN};
     Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
+
+    // Stopping the world (world.cc).
+    Lock world_lock;  // one stopper at a time, who has no processor; before all others
+    Platform::Atomic<uint32_t> stop_requested{0};  // written under `lock`
+    Platform::Atomic<uint32_t> stop_word{0};       // the stopper sleeps here for a moment
+    Platform::Atomic<uint32_t> start_word{0};      // fibers that meet a stopped world sleep here
 
     Lock registry_lock;
     Fiber registry;  // head of the ring all_next/all_prev
@@ -76,12 +83,21 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns);
 void timer_disarm(Fiber* fiber);
 void timer_forget(Fiber* fiber);  // before the fiber's block is reused
 bool run_timers(Processor* processor, int64_t now_ns);
+// In a stopped world: room for `more` timers; then those of one heap into another.
+bool timers_reserve(Processor* processor, size_t more);
+void timers_move(Processor* from, Processor* to);
 int64_t earliest_timer_ns();  // over all processors
 
 // monitor.cc
 bool monitor_start();
 void wake_monitor();
 void tell_monitor_of_timer(int64_t deadline_ns);
+
+// world.cc
+// The owner of a processor gives it to the stopper; false: nobody stops the world (any more).
+bool give_to_stopper(Processor* processor);
+void tell_stopper();
+void update_processor_count();  // the monitor: follows affinity and cgroup limit
 
 // preempt.cc
 void preempt_install();

@@ -7,13 +7,15 @@
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
 #include "scheduler/cpu_time.h"
-#include "scheduler/host/cpu_count.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/signal.h"
 #include "scheduler/host/thread_state.h"
+#include "scheduler/prediction.h"
 #include "scheduler/scheduler.h"
 #include "scheduler/wait_queue.h"
+#include "scheduler/world.h"
 
 namespace pfiber {
 
@@ -69,9 +71,7 @@ bool runtime_start(const char** reason) {
 
     *reason = "no memory for the processors";
     Scheduler& scheduler = g_scheduler;
-    int count = static_cast<int>(options().gomaxprocs);
-    if (count == 0) count = host::default_processor_count();
-    scheduler.processor_count = count;
+    const int count = processor_count();
     const long memory = host::raw_mmap(nullptr, sizeof(Processor) * static_cast<size_t>(count),
                                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (host::is_error(memory)) return fiber->depth = 0, false;
@@ -80,6 +80,7 @@ bool runtime_start(const char** reason) {
         scheduler.processors[i] = new (&processors[i]) Processor;
         scheduler.processors[i]->id = i;
     }
+    scheduler.processor_count = count;
     *reason = "no epoll instance (descriptor limit)";
     if (!pollers_start(count)) {
         pollers_reset_after_fork();
@@ -103,7 +104,11 @@ bool runtime_start(const char** reason) {
     fiber->state.store(FiberState::kRunning);
     host::set_tid_field(fiber->tp, fiber->tid);
     t_current = t_owner = fiber;
+    host::read_alternate_stack(&fiber->alternate_stack, &fiber->alternate_stack_size,
+                               &fiber->alternate_stack_flags);
+    fiber->worker->alternate_stack = fiber->alternate_stack;
     preempt_install();
+    alternate_stack_told(fiber->alternate_stack_size);
     preempt_worker_started(fiber->worker);
     *reason = "no kernel thread for the monitor (RLIMIT_NPROC or pids cgroup)";
     if (!monitor_start()) {
@@ -123,9 +128,11 @@ void runtime_after_fork(Fiber* survivor) {
     host::stack_reset_after_fork();
     host::identity_after_fork();
     host::thread_state_after_fork();
+    forget_calls();
     const int32_t depth = survivor->depth;
     survivor->timer.link = TimerLink{};
     survivor->locked_worker = nullptr;
+    survivor->in_call = false;
     survivor->lock_count = 0;
     survivor->all_next = survivor->all_prev = nullptr;
     survivor->worker = nullptr;

@@ -17,7 +17,7 @@ namespace pfiber {
 struct TimerLink {
     int64_t key_ns = 0;       // position in the heap
     uint32_t index = 0;       // 1-based slot; 0: not in a heap
-    int16_t heap_owner = -1;  // processor whose heap holds it
+    int16_t heap_owner = -1;  // processor whose heap holds it, or held it last
 };
 
 // The deadline of one waiter's present wait, read by whoever runs the heap (T2).  The waiter writes
@@ -54,7 +54,7 @@ class TimerHeap {
 
     // False: no memory for one more.
     bool insert(Timer* timer, int64_t key_ns) {
-        if (size_ == capacity_ && !grow()) return false;
+        if (!reserve(1)) return false;
         timer->link.key_ns = key_ns;
         size_++;
         place(timer, size_);
@@ -84,6 +84,13 @@ class TimerHeap {
             sift_down(last->link.index);
         }
         publish();
+    }
+
+    // False: no memory for `more` of them.
+    bool reserve(size_t more) {
+        while (size_ + more > capacity_)
+            if (!grow()) return false;
+        return true;
     }
 
     Timer* top() const { return size_ == 0 ? nullptr : slots_[0]; }

@@ -24,8 +24,8 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
     timer.fiber = fiber;
     if (deadline_ns <= 0) deadline_ns = 1;  // 0 means "no deadline"; the past is due at once
     timer.arm(fiber->park.open_sequence(), deadline_ns);
-    // Only this fiber inserts it, so the owner can change from a processor to none but not to
-    // another.
+    // Only this fiber inserts it, and it has a processor, so the world is not stopped: the owner
+    // can change from a processor to none but not to another.
     const int owner = timer.link.heap_owner;
     if (owner >= 0) {
         Processor* processor = g_scheduler.processors[owner];
@@ -85,6 +85,28 @@ bool run_timers(Processor* processor, int64_t now_ns) {
     ready_list(rest);
     ready(expired, true);
     return true;
+}
+
+bool timers_reserve(Processor* processor, size_t more) {
+    LockGuard guard(processor->timer_lock);
+    return processor->timers.reserve(more);
+}
+
+// One at a time, so that no second list of them is needed.  Those that nobody sees between the two
+// locks are seen before the world starts, which breaks the sleeper's sleep (T1).
+void timers_move(Processor* from, Processor* to) {
+    for (;;) {
+        FiberTimer* timer;
+        {
+            LockGuard guard(from->timer_lock);
+            timer = from->timers.top();
+            if (timer == nullptr) return;
+            from->timers.remove(timer);
+            timer->link.heap_owner = static_cast<int16_t>(to->id);
+        }
+        LockGuard guard(to->timer_lock);
+        to->timers.insert(timer, timer->link.key_ns);
+    }
 }
 
 int64_t earliest_timer_ns() {

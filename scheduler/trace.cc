@@ -69,7 +69,7 @@ void schedtrace_line() {
         "SCHED %lldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d "
         "needspinning=%d idlethreads=%d runqueue=%d [",
         static_cast<long long>((Platform::now_ns() - start_ns) / 1000000),
-        scheduler.processor_count, scheduler.idle_processor_count.load(),
+        scheduler.processor_count.load(), scheduler.idle_processor_count.load(),
         scheduler.worker_count.load() + 1, scheduler.spinning.load(),
         static_cast<int>(scheduler.need_spinning.load()), scheduler.idle_worker_count.load(),
         scheduler.global.size.load());

@@ -34,6 +34,7 @@ constexpr int kSignals = 65;
 Action actions[kSignals];
 Lock actions_lock;
 bool wrapped = false;  // the kernel's handlers are ours
+int process_id = 0;    // whose they are
 
 // What was raised at the main thread before it became a fiber is its own, not its kernel thread's.
 void adopt_pending(Fiber* main, uint64_t mask) {
@@ -67,6 +68,24 @@ void install_kernel_action(int signal, const Action& action) {
         action.flags &
         static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT);
     host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
+}
+
+// In a child that shares our memory until it execs (vfork): its actions are its own, the table is
+// its parent's.
+bool is_borrowed() {
+    return wrapped && current_fiber() == nullptr && host::raw_getpid() != process_id;
+}
+
+void set_in_kernel_alone(int signal, const struct sigaction* action) {
+    host::KernelSigaction kernel{};
+    kernel.handler = reinterpret_cast<void*>(action->sa_handler);
+    kernel.mask = mask_of(&action->sa_mask);
+    kernel.flags = static_cast<unsigned>(action->sa_flags);
+    if (is_handler(kernel.handler))
+        host::install_handler(signal, reinterpret_cast<host::SignalHandler>(kernel.handler),
+                              kernel.flags, kernel.mask);
+    else
+        host::raw_sigaction(signal, &kernel, nullptr);
 }
 
 // Each kick of a worker, whatever it runs.
@@ -118,11 +137,14 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
                    ? host::raw_syscall(SYS_rt_sigaction, signal, nullptr, nullptr, 8)
                    : -EINVAL;
     Action before, now;
+    const bool borrowed = is_borrowed();
     {
         OptionalSection section;
         LockGuard guard(actions_lock);
         before = actions[signal];
-        if (action != nullptr) {
+        if (action != nullptr && borrowed) {
+            set_in_kernel_alone(signal, action);
+        } else if (action != nullptr) {
             now.handler = reinterpret_cast<void*>(action->sa_handler);
             now.flags = static_cast<unsigned>(action->sa_flags);
             now.mask = mask_of(&action->sa_mask);
@@ -131,7 +153,7 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
             if (signal == SIGQUIT) watch_quit();
         }
     }
-    if (action != nullptr && is_ignored(signal)) drop_pending(signal);
+    if (action != nullptr && !borrowed && is_ignored(signal)) drop_pending(signal);
     if (old != nullptr) {
         memset(old, 0, sizeof *old);
         old->sa_handler = reinterpret_cast<void (*)(int)>(before.handler);
@@ -173,6 +195,7 @@ void signals_start(Fiber* main) {
             install_kernel_action(signal, actions[signal]);
     }
     wrapped = true;
+    process_id = host::raw_getpid();
     runtime_callbacks.attend = attend;
     runtime_callbacks.attend_in_call = attend_libc_wait;
     runtime_callbacks.worker_mask = install_worker_mask;
@@ -183,6 +206,7 @@ void signals_start(Fiber* main) {
 }
 
 void signals_after_fork(Fiber* survivor) {
+    process_id = host::raw_getpid();
     actions_lock.reset();
     masks_after_fork();
     queue_after_fork(survivor);

@@ -42,12 +42,13 @@ void perform_default(int signal, siginfo_t* info) {
 }
 
 // In the runtime for a few instructions, with everything blocked: no look at the attention word,
-// which may switch, on either side.
+// which may switch, on either side, except for whoever is taking the processor (W5, C1).
 class Held {
   public:
     explicit Held(Fiber* fiber) : fiber_(fiber) {
         fiber->depth++;
         std::atomic_signal_fence(std::memory_order_seq_cst);
+        wait_for_claim(fiber);
     }
     ~Held() {
         std::atomic_signal_fence(std::memory_order_seq_cst);
@@ -133,8 +134,8 @@ Interrupted begin_handler(Fiber* fiber, const Action& action, int signal, void* 
     host::set_saved_mask(context, thread->has_suspend_restore ? thread->suspend_restore : before);
     thread->has_suspend_restore = false;
     thread->waiting_for.store(0);
-    const Interrupted was{fiber->pinned, thread->handlers_active, fiber->in_call,
-                          fiber->attends_in_call, thread->is_delivering, fiber->is_attending};
+    const Interrupted was{fiber->pinned,          thread->handlers_active, fiber->in_call,
+                          fiber->attends_in_call, thread->is_delivering,   fiber->is_attending};
     const uint64_t mask = mask_during(action, signal, before);
     bool tell = false;
     {
@@ -283,6 +284,9 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
             fiber->attention.fetch_or(kAttendSignal);
         } else {
             note_signal(signal, info);
+            // When everybody blocks it the kernel is to keep it: not to give it to this thread, the
+            // monitor perhaps, again and again.
+            if (fiber->worker != nullptr) renew_mask(fiber->worker, context);
         }
         return;
     }

@@ -174,6 +174,7 @@ void threads_start(Fiber* main) {
 void threads_after_fork(Fiber* survivor) {
     threads_left.store(1);
     thread_of(survivor)->life.store(0);
+    thread_of(survivor)->kernel_thread_locks = 0;
     // Its kernel thread has what it changed, and the child's other threads are cloned from that.
     thread_of(survivor)->has_kernel_state = false;
     thread_of(survivor)->wanted = nullptr;

@@ -32,6 +32,7 @@ struct Thread {
     bool is_c11 = false;     // start returns int
     bool is_ending = false;  // destructors and clean-up run: no cancellation any more
     char name[16] = {};
+    int32_t kernel_thread_locks = 0;  // pfiber_lockosthread, nested
 
     // ---- attributes, as pthread_getattr_np tells them
     uintptr_t stack_address = 0;

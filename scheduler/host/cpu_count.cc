@@ -16,7 +16,7 @@
 namespace pfiber::host {
 namespace {
 
-constexpr size_t kPathSize = 2048;
+constexpr size_t kPathSize = CpuGroup::kPathSize;
 constexpr size_t kLineSize = 4096;
 
 int open_for_reading(const char* path) {
@@ -121,13 +121,8 @@ bool copy_path(char* out, const char* path) {
     return true;
 }
 
-struct Group {
-    bool is_version_1 = false;
-    char path[kPathSize];  // within the hierarchy
-};
-
 // Lines "<id>:<controllers>:<path>"; version 2 has id 0 and no controllers.
-bool find_group(const char* proc_self, Group* out) {
+bool find_group(const char* proc_self, CpuGroup* out) {
     Line name;
     LineReader lines(name.add("%s/cgroup", proc_self).text());
     bool is_found = false;
@@ -149,7 +144,7 @@ bool find_group(const char* proc_self, Group* out) {
 // Replaces the group's path by that of its folder in the file system.  Lines
 // "<id> <parent> <device> <root> <mount point> <options> [<tag>…] - <type> <source> <super
 // options>".
-bool find_folder(const char* proc_self, Group* group) {
+bool find_folder(const char* proc_self, CpuGroup* group) {
     Line name;
     LineReader lines(name.add("%s/mountinfo", proc_self).text());
     while (char* rest = lines.next()) {
@@ -206,9 +201,11 @@ int64_t read_number_file(char* folder, const char* file) {
 
 CpuLimit read_version_2(char* folder) {
     CpuLimit limit;
-    if (strlen(folder) + sizeof "/cpu.max" > kPathSize) return limit;
-    strcat(folder, "/cpu.max");
+    const size_t size = strlen(folder);
+    if (size + sizeof "/cpu.max" > kPathSize) return limit;
+    strcpy(folder + size, "/cpu.max");
     LineReader lines(folder);
+    folder[size] = '\0';
     char* rest = lines.next();
     char* quota = next_field(rest, ' ');
     limit.quota_us = parse_number(quota);
@@ -229,18 +226,28 @@ int affinity_cpu_count() {
     return count > 0 ? count : 1;
 }
 
-CpuLimit read_cgroup_limit(const char* proc_self) {
-    Group group;
+void find_cpu_group(const char* proc_self, CpuGroup* group) {
+    group->is_sought = true;
+    group->is_found = find_group(proc_self, group) && find_folder(proc_self, group);
+}
+
+CpuLimit read_limit(CpuGroup* group) {
     CpuLimit limit;
-    if (!find_group(proc_self, &group) || !find_folder(proc_self, &group)) return limit;
-    if (group.is_version_1) {
-        limit.quota_us = read_number_file(group.path, "/cpu.cfs_quota_us");
-        limit.period_us = read_number_file(group.path, "/cpu.cfs_period_us");
+    if (!group->is_found) return limit;
+    if (group->is_version_1) {
+        limit.quota_us = read_number_file(group->path, "/cpu.cfs_quota_us");
+        limit.period_us = read_number_file(group->path, "/cpu.cfs_period_us");
     } else {
-        limit = read_version_2(group.path);
+        limit = read_version_2(group->path);
     }
     if (limit.quota_us <= 0 || limit.period_us <= 0) limit = CpuLimit();
     return limit;
+}
+
+CpuLimit read_cgroup_limit(const char* proc_self) {
+    CpuGroup group;
+    find_cpu_group(proc_self, &group);
+    return read_limit(&group);
 }
 
 int processor_count_for(int cpu_count, CpuLimit limit) {
@@ -255,8 +262,14 @@ int processor_count_for(int cpu_count, CpuLimit limit) {
     return static_cast<int>(count < kCpuCountMax ? count : kCpuCountMax);
 }
 
+int default_processor_count(CpuGroup* group, const char* proc_self) {
+    if (!group->is_sought) find_cpu_group(proc_self, group);
+    return processor_count_for(affinity_cpu_count(), read_limit(group));
+}
+
 int default_processor_count() {
-    return processor_count_for(affinity_cpu_count(), read_cgroup_limit("/proc/self"));
+    CpuGroup group;
+    return default_processor_count(&group);
 }
 
 }  // namespace pfiber::host

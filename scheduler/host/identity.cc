@@ -254,7 +254,8 @@ bool identity_probe(const char** reason) {
     ProbeResult probe{};
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, 128 * 1024);
+    // libc takes the static TLS out of it.
+    pthread_attr_setstacksize(&attributes, 128 * 1024 + layout.static_tls_size);
     pthread_t thread;
     const int rc = real.pthread_create(&thread, &attributes, probe_main, &probe);
     pthread_attr_destroy(&attributes);

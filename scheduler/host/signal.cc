@@ -10,6 +10,8 @@
 
 extern "C" {
 void pfiber_restore_rt();
+[[noreturn]] void pfiber_enter_on_frame(uintptr_t frame, pfiber::host::RelocatedHandler then,
+                                        int argument, uintptr_t info, void* context);
 extern const char __start_pfiber_signal_text[] __attribute__((visibility("hidden")));
 extern const char __stop_pfiber_signal_text[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_begin[] __attribute__((visibility("hidden")));
@@ -58,6 +60,42 @@ size_t signal_frame_size() {
     const unsigned long told = getauxval(kMinimumSignalStack);
     constexpr size_t kUnknown = 4096;  // before Linux 5.14
     return told != 0 ? told : kUnknown;
+}
+
+// struct rt_sigframe: the restorer's address, the context, siginfo, and, up to the next 64 bytes,
+// the extended state, whose size its software-reserved words tell (asm/sigcontext.h).
+PFIBER_SIGNAL_TEXT void continue_on_interrupted_stack(siginfo_t* info, void* context,
+                                                      RelocatedHandler then, int argument) {
+    constexpr size_t kRedZone = 128, kSoftwareWords = 464, kLegacyState = 512;
+    constexpr uint32_t kMagic = 0x46505853;
+    char* const begin = static_cast<char*>(context) - sizeof(void*);
+    auto& machine = static_cast<ucontext_t*>(context)->uc_mcontext;
+    char* end = reinterpret_cast<char*>(info + 1);
+    if (machine.fpregs != nullptr) {
+        const char* state = reinterpret_cast<const char*>(machine.fpregs);
+        uint32_t words[2];
+        memcpy(words, state + kSoftwareWords, sizeof words);
+        end = const_cast<char*>(state) + (words[0] == kMagic ? words[1] : kLegacyState);
+    }
+    const size_t size = static_cast<size_t>(end - begin);
+    uintptr_t low = static_cast<uintptr_t>(stack_pointer(context)) - kRedZone - size;
+    low -= (low - reinterpret_cast<uintptr_t>(begin)) & 63;  // the state's alignment is kept
+    const uintptr_t moved_by = low - reinterpret_cast<uintptr_t>(begin);
+    memcpy(reinterpret_cast<void*>(low), begin, size);
+    auto* moved = reinterpret_cast<ucontext_t*>(low + sizeof(void*));
+    if (machine.fpregs != nullptr)
+        moved->uc_mcontext.fpregs =
+            reinterpret_cast<fpregset_t>(reinterpret_cast<uintptr_t>(machine.fpregs) + moved_by);
+    pfiber_enter_on_frame(low, then, argument, reinterpret_cast<uintptr_t>(info) + moved_by, moved);
+}
+
+void read_alternate_stack(uintptr_t* low, size_t* size, int* flags) {
+    stack_t stack{};
+    raw_syscall(SYS_sigaltstack, nullptr, &stack);
+    const bool is_off = (stack.ss_flags & SS_DISABLE) != 0;
+    *low = is_off ? 0 : reinterpret_cast<uintptr_t>(stack.ss_sp);
+    *size = is_off ? 0 : stack.ss_size;
+    *flags = is_off ? 0 : stack.ss_flags & ~SS_ONSTACK;
 }
 
 void install_alternate_stack(uintptr_t low, size_t size, int flags) {

@@ -70,6 +70,15 @@ bool within_small_loop(unsigned long pc, unsigned long other);
 // In one small loop and frame, and next to no register differs: it counts, reads and compares.
 bool stands_still(const RegisterSample& before, const RegisterSample& now);
 
+// The kernel's frame of a handler that runs elsewhere than on the interrupted stack goes there, and
+// `then` runs on it in the handler's place; its return is the handler's.  The interrupted stack has
+// room for signal_frame_size() and the red zone.
+using RelocatedHandler = void (*)(int argument, siginfo_t* info, void* context);
+[[noreturn]] void continue_on_interrupted_stack(siginfo_t* info, void* context,
+                                                RelocatedHandler then, int argument);
+
+// What the kernel has for the calling thread; *low 0: none.
+void read_alternate_stack(uintptr_t* low, size_t* size, int* flags);
 void install_alternate_stack(uintptr_t low, size_t size, int flags);
 
 // A blocking system call that a kick ends: returns -EINTR without (or instead of) calling when

@@ -11,6 +11,20 @@ pfiber_restore_rt:
     syscall
     .size   pfiber_restore_rt, .-pfiber_restore_rt
 
+// void pfiber_enter_on_frame(frame, then, argument, info, context)
+// As the kernel enters a handler: the restorer's address is on top of the stack.
+    .globl  pfiber_enter_on_frame
+    .hidden pfiber_enter_on_frame
+    .type   pfiber_enter_on_frame, @function
+pfiber_enter_on_frame:
+    movq    %rdi, %rsp
+    movq    %rsi, %rax
+    movl    %edx, %edi
+    movq    %rcx, %rsi
+    movq    %r8, %rdx
+    jmp     *%rax
+    .size   pfiber_enter_on_frame, .-pfiber_enter_on_frame
+
     .text
 // long pfiber_blocking_syscall(attention, mask, number, arguments)
 // Nothing is pushed, so that the interrupted exit can be entered from every instruction.

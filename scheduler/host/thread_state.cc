@@ -1,9 +1,12 @@
 // See thread_state.h.
 #include "scheduler/host/thread_state.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <linux/perf_event.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 #include <atomic>
 
@@ -16,13 +19,17 @@ namespace pfiber::host {
 namespace {
 
 constexpr size_t kStackBytes = 32 * 1024;
-constexpr uint32_t kIdle = 0, kAsked = 1, kYes = 2, kNo = 3;
+constexpr uint32_t kIdle = 0, kAskedState = 1, kAskedRing = 2, kAnswered = 3;
+constexpr size_t kPage = 4096;
+constexpr size_t kRingBytes = 2 * kPage;  // the kernel's words, then the records
 
 KernelThreadMemory memory;
 std::atomic<int> helper_tid{0};
 std::atomic<uint32_t> word{kIdle};
 std::atomic<int> asked_tid{0};
+std::atomic<long> answer{0};
 bool is_running = false;
+bool is_perf_refused = false;
 
 const volatile uint32_t* address() { return reinterpret_cast<const volatile uint32_t*>(&word); }
 
@@ -41,40 +48,108 @@ bool read_state(int tid) {
     return false;
 }
 
+// The mapping keeps the event when its descriptor is closed.  -errno or the address.
+long open_ring(int tid) {
+    perf_event_attr event{};
+    event.type = PERF_TYPE_SOFTWARE;
+    event.size = sizeof event;
+    event.config = PERF_COUNT_SW_DUMMY;
+    event.context_switch = 1;
+    event.exclude_kernel = 1;  // unprivileged users may
+    event.exclude_hv = 1;
+    const long fd = raw_syscall(SYS_perf_event_open, &event, tid, -1L, -1L, PERF_FLAG_FD_CLOEXEC);
+    if (is_error(fd)) return fd;
+    // Read-only: the kernel overwrites the oldest records and waits for nobody.
+    const long memory_address =
+        raw_mmap(nullptr, kRingBytes, PROT_READ, MAP_SHARED, static_cast<int>(fd), 0);
+    raw_close(static_cast<int>(fd));
+    return memory_address;
+}
+
+bool is_asked() {
+    const uint32_t now = word.load(std::memory_order_acquire);
+    return now == kAskedState || now == kAskedRing;
+}
+
 [[noreturn]] void helper_main(void* open_signal) {
     const uint64_t blocked = ~(uint64_t{1} << (reinterpret_cast<intptr_t>(open_signal) - 1));
     raw_sigprocmask(SIG_SETMASK, &blocked, nullptr);
     // The copy of the table would keep the program's files open.
     raw_syscall(SYS_close_range, 0u, ~0u, 0);
     for (;;) {
-        while (word.load(std::memory_order_acquire) != kAsked)
-            raw_futex_wait(address(), word.load(), nullptr);
-        word.store(read_state(asked_tid.load()) ? kYes : kNo, std::memory_order_release);
+        while (!is_asked()) raw_futex_wait(address(), word.load(), nullptr);
+        const int tid = asked_tid.load();
+        answer.store(word.load() == kAskedRing ? open_ring(tid) : long{read_state(tid)});
+        word.store(kAnswered, std::memory_order_release);
         raw_futex_wake(address(), 1);
     }
+}
+
+// The helper's answer; -ENOSYS without a helper.
+long ask(uint32_t question, int tid, int open_signal) {
+    if (!is_running) {
+        if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes))
+            return -ENOSYS;
+        helper_tid.store(-1);
+        if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
+                                &helper_tid, false) != 0) {
+            helper_tid.store(0);
+            return -ENOSYS;
+        }
+        is_running = true;
+    }
+    asked_tid.store(tid);
+    word.store(question, std::memory_order_release);
+    raw_futex_wake(address(), 1);
+    while (word.load(std::memory_order_acquire) != kAnswered)
+        raw_futex_wait(address(), question, nullptr);
+    return answer.load();
+}
+
+const volatile perf_event_mmap_page* control(const SwitchRing& ring) {
+    return static_cast<const volatile perf_event_mmap_page*>(ring.memory);
 }
 
 }  // namespace
 
 bool is_asleep_in_kernel(int tid, int open_signal) {
-    if (!is_running) {
-        if (memory.base == nullptr && !kernel_thread_memory_create(&memory, kStackBytes))
-            return false;
-        helper_tid.store(-1);
-        if (kernel_thread_start(memory, helper_main, reinterpret_cast<void*>(intptr_t{open_signal}),
-                                &helper_tid, false) != 0) {
-            helper_tid.store(0);
-            return false;
-        }
-        is_running = true;
+    return ask(kAskedState, tid, open_signal) == 1;
+}
+
+bool switch_ring_open(SwitchRing* ring, int tid, int open_signal) {
+    if (ring->memory != nullptr) raw_munmap(ring->memory, kRingBytes);
+    *ring = {};
+    if (is_perf_refused) return false;
+    const long opened = ask(kAskedRing, tid, open_signal);
+    if (is_error(opened)) {
+        // Not allowed, or not there: the next thread's is refused as well.
+        is_perf_refused = opened == -EACCES || opened == -EPERM || opened == -ENOSYS ||
+                          opened == -ENOENT || opened == -EINVAL || opened == -EOPNOTSUPP;
+        return false;
     }
-    asked_tid.store(tid);
-    word.store(kAsked, std::memory_order_release);
-    raw_futex_wake(address(), 1);
-    uint32_t answer;
-    while ((answer = word.load(std::memory_order_acquire)) == kAsked)
-        raw_futex_wait(address(), kAsked, nullptr);
-    return answer == kYes;
+    ring->tid = tid;
+    ring->memory = reinterpret_cast<void*>(opened);
+    return true;
+}
+
+uint64_t switch_ring_position(const SwitchRing& ring) {
+    const uint64_t position = control(ring)->data_head;
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return position;
+}
+
+bool switch_ring_is_asleep(const SwitchRing& ring, uint64_t position) {
+    // Records of this event are bare headers: eight bytes each, and nothing else is recorded.
+    if (position < sizeof(perf_event_header)) return false;
+    const auto* records = static_cast<const volatile char*>(ring.memory) + kPage;
+    const auto* last = reinterpret_cast<const volatile perf_event_header*>(
+        records + (position - sizeof(perf_event_header)) % kPage);
+    const uint32_t type = last->type;
+    const uint16_t what = last->misc;
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return type == PERF_RECORD_SWITCH && (what & PERF_RECORD_MISC_SWITCH_OUT) != 0 &&
+           (what & PERF_RECORD_MISC_SWITCH_OUT_PREEMPT) == 0 &&
+           control(ring)->data_head == position;
 }
 
 int thread_state_helper() { return helper_tid.load(); }

@@ -1,7 +1,8 @@
 // Micro benchmarks of thread operations: micro NAME [COUNT].  "micro list" names them all.
 //
 // Plain pthread code that knows nothing of the library, so that both columns of a comparison run
-// the same binary.  This file holds the meters, thread life and locks; micro_io.c the rest.
+// the same binary.  This file holds the meters, thread life and locks; micro_io.c and
+// micro_block.c the rest.
 #include "micro.h"
 
 #include <pthread.h>
@@ -259,12 +260,17 @@ static const struct {
     const char* name;
     void (*run)(long);
 } kBenches[] = {
-    {"create", bench_create},       {"burst", bench_burst},     {"condpp", bench_condpp},
-    {"sempp", bench_sempp},         {"pipepp", bench_pipepp},   {"sockpp", bench_sockpp},
-    {"mutex1", bench_mutex1},       {"mutex8", bench_mutex8},   {"yield8", bench_yield8},
-    {"ring8", bench_ring8},         {"rwlock8", bench_rwlock8}, {"alive", bench_alive},
-    {"nanosleep", bench_nanosleep}, {"hog", bench_hog},         {"fsync64", bench_fsync64},
-    {"fileserve", bench_fileserve},
+    {"create", bench_create},         {"burst", bench_burst},
+    {"condpp", bench_condpp},         {"sempp", bench_sempp},
+    {"pipepp", bench_pipepp},         {"sockpp", bench_sockpp},
+    {"mutex1", bench_mutex1},         {"mutex8", bench_mutex8},
+    {"yield8", bench_yield8},         {"ring8", bench_ring8},
+    {"rwlock8", bench_rwlock8},       {"alive", bench_alive},
+    {"nanosleep", bench_nanosleep},   {"hog", bench_hog},
+    {"fsync64", bench_fsync64},       {"fileserve", bench_fileserve},
+    {"servefiles", bench_servefiles}, {"servecached", bench_servecached},
+    {"semping", bench_semping},       {"fifoopen", bench_fifoopen},
+    {"slowstat", bench_slowstat},
 };
 
 int main(int argc, char** argv) {

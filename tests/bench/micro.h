@@ -37,6 +37,11 @@ void bench_nanosleep(long count);
 void bench_hog(long count);
 void bench_fsync64(long count);
 void bench_fileserve(long count);
+void bench_servefiles(long count);
+void bench_servecached(long count);
+void bench_semping(long count);
+void bench_fifoopen(long count);
+void bench_slowstat(long count);
 void bench_startup(long count, char** command);
 
 #endif

@@ -212,6 +212,31 @@ def micro_all(cpus, gomaxprocs, label):
     return row
 
 
+
+def blocking(report):
+    """Calls that block in the kernel, on one CPU and on two: CPU time of each operation."""
+    lines = []
+    for label, cpus, gomaxprocs in (("1 CPU", SERVER_CPU, 1), ("2 CPUs", "0,1", 2)):
+        for name, what in (("servecached", "open, read, close of a cached file"),
+                           ("servefiles", "the same, one file in eight not in the cache"),
+                           ("semping", "ping to another process by System V semaphores"),
+                           ("fifoopen", "open of a FIFO, both ends"),
+                           ("slowstat", "stat on a file system that takes 0.3 ms")):
+            results = harness.alternate(
+                sides(), min(3, Settings.rounds),
+                lambda side, i: micro(side, name, "", cpus, gomaxprocs), report)
+            for side, rounds in results.items():
+                for one in [r for r in rounds if r and "stopped" in r]:
+                    report("%s %s: %s" % (name, side, one["stopped"]))
+            lines.append(paired("blocking", "%s: %s, CPU each" % (label, what), results, name, "ns"))
+        results = harness.alternate(
+            sides(), min(3, Settings.rounds),
+            lambda side, i: micro(side, "fsync64", "", cpus, gomaxprocs), report)
+        lines.append(paired("blocking", "%s: a counting thread beside 64 in fsync, per count" % label,
+                            results, "fsync64-count", "ns"))
+    return lines
+
+
 micro1 = micro_all(SERVER_CPU, 1, "micro1")
 micro2 = micro_all("0,1", 2, "micro2")
 

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include "scheduler/host/context.h"
+#include "scheduler/host/cpu_count.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/kernel_thread.h"
 #include "scheduler/host/libc.h"
@@ -52,6 +53,11 @@ int64_t thread_cpu_ns(int tid) {
     const KernelThread* thread = g_machine.find(tid);
     return thread == nullptr ? -1 : g_machine.cpu_ps(thread) / 1000;
 }
+
+// ---- cpu_count.h
+
+int default_processor_count() { return sim::g_default_processors; }
+int default_processor_count(CpuGroup*, const char*) { return default_processor_count(); }
 
 // ---- context.h
 
@@ -115,6 +121,29 @@ bool is_asleep_in_kernel(int tid, int) {
                         thread->blocked != sim::Blocked::kStall;
     sim::step(3000);
     return sleeps;
+}
+
+// Rings are refused to every other machine.  A position counts the switches, and its lowest bit
+// says that the last one was to sleep; here it is made up from what the machine knows.
+bool switch_ring_open(SwitchRing* ring, int tid, int) {
+    sim::step(10000);
+    if (sim::g_config.seed % 2 == 0) return false;
+    ring->tid = tid;
+    ring->memory = g_machine.find(tid);
+    return ring->memory != nullptr;
+}
+
+uint64_t switch_ring_position(const SwitchRing& ring) {
+    sim::step(sim::kLoadNs);
+    const auto* thread = static_cast<const KernelThread*>(ring.memory);
+    const bool sleeps =
+        thread->run == sim::Run::kBlocked && thread->blocked != sim::Blocked::kStall;
+    return static_cast<uint64_t>(thread->wake_at_ps) << 1 | uint64_t{sleeps};
+}
+
+bool switch_ring_is_asleep(const SwitchRing&, uint64_t position) {
+    sim::step(sim::kLoadNs);
+    return position % 2 == 1;
 }
 
 int thread_state_helper() { return 0; }

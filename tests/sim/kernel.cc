@@ -227,6 +227,17 @@ void Kernel::peer_connects(File* listener, int peer) {
 
 // ---- epoll
 
+namespace {
+
+bool watches(const File* outer, const File* inner) {
+    if (outer == inner) return true;
+    for (const Watch* watch : outer->watches)
+        if (watches(watch->target, inner)) return true;
+    return false;
+}
+
+}  // namespace
+
 long Kernel::epoll_control(int epoll, int operation, int fd, epoll_event* event) {
     File* instance = file(epoll);
     File* target = file(fd);
@@ -241,6 +252,7 @@ long Kernel::epoll_control(int epoll, int operation, int fd, epoll_event* event)
     }
     if (operation == EPOLL_CTL_ADD) {
         if (found != nullptr) return -EEXIST;
+        if (watches(target, instance)) return -ELOOP;
         if (fault(20)) return -ENOMEM;
         found = new Watch;
         found->target = target;

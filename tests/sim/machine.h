@@ -171,4 +171,7 @@ void record(Event event, int64_t a = 0, int64_t b = 0, const char* text = "");
 void finish_run();  // the workload is done: ends the process with success
 extern void (*g_dump)();
 
+// What the affinity mask and the cgroup limit give.
+inline int g_default_processors = 1;
+
 }  // namespace pfiber::sim

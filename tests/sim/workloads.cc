@@ -414,6 +414,10 @@ void unfair_mutex();
 void long_rest();
 void surplus();
 void many_sockets();
+void fairness();
+void resizing();
+void returns();
+void predicted();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -444,6 +448,10 @@ const Workload kWorkloads[] = {
     {"long_rest", long_rest},
     {"surplus", surplus},
     {"many_sockets", many_sockets},
+    {"fairness", fairness},
+    {"resizing", resizing},
+    {"returns", returns},
+    {"predicted", predicted},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 

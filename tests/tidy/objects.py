@@ -27,7 +27,7 @@ def output(*command):
 def api_names():
     """Names of pfiber.h, where it exists."""
     headers = [path for path in ("pfiber.h", "interpose/pfiber.h", "shim/pfiber.h") if (ROOT / path).exists()]
-    return {name for header in headers for name in re.findall(r"\b(pfiber_\w+)\s*\(", read(header))}
+    return {name for header in headers for name in re.findall(r"\b(pfiber_\w+),?\s*\(", read(header))}
 
 
 @functools.lru_cache(maxsize=None)

@@ -115,6 +115,33 @@ TEST_F(CgroupTest, version_2_at_its_root) {
     expect(300000, 100000);
 }
 
+// The way of the monitor: found once, then followed.
+TEST_F(CgroupTest, followed) {
+    cpu_set_t mask;
+    ASSERT_EQ(0, sched_getaffinity(0, sizeof mask, &mask));
+    const int cpus = CPU_COUNT(&mask);
+    write("cgroup", "0::/g\n");
+    write("mountinfo", mount("/", "/v2", "cgroup2", "rw"));
+    write("v2/g/cpu.max", "max 100000\n");
+    CpuGroup group;
+    EXPECT_EQ(cpus, default_processor_count(&group, folder_.c_str()));
+    EXPECT_TRUE(group.is_found);
+    const int before = open_descriptors();
+    write("cgroup", "0::/elsewhere\n");  // not looked at again
+    write("v2/g/cpu.max", "150000 100000\n");
+    EXPECT_EQ(cpus < 2 ? cpus : 2, default_processor_count(&group, folder_.c_str()));
+    EXPECT_EQ(150000, read_limit(&group).quota_us);
+    write("v2/g/cpu.max", "50000 100000\n");
+    EXPECT_EQ(50000, read_limit(&group).quota_us);
+    ASSERT_EQ(0, remove((folder_ + "/v2/g/cpu.max").c_str()));
+    EXPECT_EQ(cpus, default_processor_count(&group, folder_.c_str()));
+    EXPECT_EQ(before, open_descriptors());
+    CpuGroup nowhere;
+    EXPECT_EQ(cpus, default_processor_count(&nowhere, "/nonexistent"));
+    EXPECT_TRUE(nowhere.is_sought);
+    EXPECT_FALSE(nowhere.is_found);
+}
+
 TEST_F(CgroupTest, version_1) {
     write("cgroup", "5:memory:/m\n4:cpuset:/x\n3:cpu,cpuacct:/c/d\n");
     write("mountinfo", mount("/", "/cpuset", "cgroup", "rw,cpuset") +

@@ -217,7 +217,7 @@ static void run(const Call& c, bool restart) {
     pthread_t t = start(caller, nullptr);
     wait_sem(&entered);
     const bool goes_on = restart && c.restarts;
-    for (int i = 0; i < (goes_on ? 4 : 2000) && !returned; i++) {
+    for (int i = 0; i < 2000 && !returned && !(goes_on && i >= 4 && handled); i++) {
         nap(4);
         CHECK(pthread_kill(t, SIGUSR1) == 0);
     }

@@ -33,6 +33,13 @@ inline bool sample_registers(RegisterSample*, const void*) { return false; }
 inline bool within_small_loop(unsigned long, unsigned long) { return false; }
 inline bool stands_still(const RegisterSample&, const RegisterSample&) { return false; }
 inline size_t signal_frame_size() { return 1024; }
+using RelocatedHandler = void (*)(int argument, siginfo_t* info, void* context);
+[[noreturn]] inline void continue_on_interrupted_stack(siginfo_t*, void*, RelocatedHandler, int) {
+    __builtin_trap();  // no fiber of the simulator has an alternate stack
+}
+inline void read_alternate_stack(uintptr_t* low, size_t* size, int* flags) {
+    *low = *size = static_cast<size_t>(*flags = 0);
+}
 inline void install_alternate_stack(uintptr_t, size_t, int) {}
 inline bool in_blocking_syscall(const void*) { return true; }
 void interrupt_blocking_syscall(void* context);
