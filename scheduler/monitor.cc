@@ -158,7 +158,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     const bool is_hog = is_first || burnt > elapsed / 4;
     if (mode == Preempt::kOff) return false;
     if (!is_hog && retake_missed(processor, worker, fiber, tick)) return true;
-    if (mode == Preempt::kTimer || (mode == Preempt::kAuto && worker->cpu_timer >= 0)) return false;
+    if (mode != Preempt::kTgkill && worker->cpu_timer >= 0) return false;  // else it was refused
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
     kick(fiber);

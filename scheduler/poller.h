@@ -58,6 +58,7 @@ struct Descriptor {
     Platform::Atomic<DescriptorKind> kind{DescriptorKind::kUnknown};
     Platform::Atomic<ShortReads> short_reads{ShortReads::kUnproved};
     int16_t poller = 0;              // 1 + processor whose instance holds it; 0: not registered
+    uint8_t waits_elsewhere = 0;     // in a row, on other processors than the instance's
     bool is_unpollable = false;      // epoll refused it
     bool is_shared = false;          // another number or process may hold the description
     bool made_here = false;          // created by this process: nobody else saw its flags
