@@ -12,7 +12,9 @@ say       = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2))
 OPT_release := -O2
 OPT_debug   := -O0 -DPFIBER_DEBUG
 OPT_mutants := -O2 -DPFIBER_MUTANTS
-OPT_asan    := -O1 -fsanitize=address,undefined -fno-omit-frame-pointer
+OPT_asan    := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+# Fibers leave their stacks without returning, so frames are not told apart there.
+SIM_asan    := --param asan-stack=0
 WARN     := -Wall -Wextra -Wshadow -Werror
 CXXFLAGS += -std=c++17 -g $(OPT_$(MODE)) $(WARN) -fPIC -fvisibility=hidden -fvisibility-inlines-hidden \
             -fno-rtti -fexceptions -fasynchronous-unwind-tables -fno-plt -ftls-model=initial-exec -I.
@@ -75,7 +77,7 @@ SIM_SRC  := $(filter-out scheduler/chaos.cc,$(wildcard scheduler/*.cc)) $(wildca
 SIM_OBJ  := $(addprefix $(OBJ)/sim/,$(addsuffix .o,$(SIM_SRC)))
 SIM_HOST := $(addprefix $(OBJ)/scheduler/,$(addsuffix .cc.o,host/report host/stack base/options))
 SIM      := $(BUILD)/tests/sim/sim
-SIM_FLAGS := -Itests/sim/shadow $(CXXFLAGS) -include tests/sim/platform.h \
+SIM_FLAGS := -Itests/sim/shadow $(CXXFLAGS) $(SIM_$(MODE)) -include tests/sim/platform.h \
              -DPFIBER_SIMULATOR_PLATFORM=::pfiber::sim::SimPlatform
 
 $(OBJ)/sim/%.cc.o: %.cc
@@ -88,13 +90,20 @@ $(SIM): $(SIM_OBJ) $(SIM_HOST)
 	$(call say,LINK,$@)
 	$(Q)$(CXX) $(CXXFLAGS) -o $@ $^ $(LDLIBS)
 
+SIM_SEEDS ?= tests/sim/seeds
 sim: $(SIM)  ## the scheduler on a simulated machine with virtual time: a set of seeds
-	$(Q)$(SIM) --set tests/sim/seeds
+	$(Q)$(SIM) --set $(SIM_SEEDS)
 
 SECONDS ?= 60
-soak: $(SIM) all  ## the same with random seeds: make soak SECONDS=600; then preemption at length
+soak: $(SIM) all sanitize  ## the same with random seeds: make soak SECONDS=600; then preemption at length
 	$(Q)$(SIM) --soak $(SECONDS)
 	$(Q)tests/stress/run
+
+sanitize:  ## unit, model and simulator under the address and undefined behaviour sanitizers
+	@mkdir -p $(BUILD)/asan
+	$(Q)awk '!/^#/ && NF { if ($$3 > 2) $$3 = 2; print }' tests/sim/seeds > $(BUILD)/asan/seeds
+	$(Q)$(MAKE) --no-print-directory MODE=asan BUILD=$(BUILD)/asan SIM_SEEDS=$(BUILD)/asan/seeds \
+	  unit model sim
 
 -include $(SIM_OBJ:.o=.d) $(SO_OBJ:.o=.d) $(LAUNCH_OBJ:.o=.d) $(UNIT_BIN:=.d) $(MODEL_BIN:=.d)
 
@@ -150,5 +159,5 @@ clean:  ## remove build/
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
-.PHONY: all deps deps-check install unit model sim soak mutate test demo scenarios demo-servers bench opts lint format docs clean help
+.PHONY: all deps deps-check install unit model sim soak sanitize mutate test demo scenarios demo-servers bench opts lint format docs clean help
 .DELETE_ON_ERROR:

@@ -28,7 +28,9 @@ namespace {
 
 enum class Mode { kFresh, kOptionsRead, kFibers, kNative };
 Mode mode = Mode::kFresh;
+std::atomic<bool> reported_no_redirection{false};
 int (*program_main)(int, char**, char**);
+bool left_in_handler = false;  // this fork child
 
 void read_options() {
     if (mode != Mode::kFresh) return;
@@ -51,11 +53,14 @@ void after_fork_in_parent() {
     if (current_fiber() != nullptr && !libc_is_redirected()) descriptors_all_shared();
 }
 void after_fork_in_child() {
-    Fiber* fiber = current_fiber();
-    if (fiber == nullptr) return;  // done by _Fork, or never started
-    fiber->depth = 1;
-    restart_after_fork();
-    fiber->depth = 0;
+    if (Fiber* fiber = current_fiber(); fiber != nullptr) {  // else done by _Fork, or never started
+        fiber->depth = 1;
+        restart_after_fork();
+        fiber->depth = 0;
+    }
+    // The handler returns into a call of ours, which goes on with the fiber.
+    if (left_in_handler) ensure_started();
+    left_in_handler = false;
 }
 
 __attribute__((constructor)) void at_load() {
@@ -97,7 +102,10 @@ bool ensure_started() {
     resolve_all();
     const char* reason = nullptr;
     if (!runtime_start(&reason)) {
-        host::warn("%s; this process runs on kernel threads", reason);
+        if (g_start_error != 0)
+            host::warn("%s: error %ld; this process runs on kernel threads", reason, g_start_error);
+        else
+            host::warn("%s; this process runs on kernel threads", reason);
         COUNT(native_fallbacks);
         mode = Mode::kNative;
         return false;
@@ -106,11 +114,13 @@ bool ensure_started() {
     mode = Mode::kFibers;
     adopt_early_locks(main_fiber());
     if (options().redirect) {
-        const int count = redirect_libc();
+        long error = 0;
+        const int count = redirect_libc(&error);
         if (count == 0)
-            host::info(
-                "libc's entry points could not be redirected: blocking calls inside libc "
-                "keep a kernel thread");
+            host::warn_once(reported_no_redirection,
+                            "libc's entry points are not redirected (%s, error %ld); blocking "
+                            "calls inside libc keep a kernel thread, as with PFIBER_REDIRECT=0",
+                            error == 0 ? "unknown code" : "memory or mprotect refused", error);
         COUNT_ADD(redirected, count);
     }
     return true;
@@ -121,7 +131,7 @@ void restart_after_fork() {
     Fiber* fiber = current_fiber();
     if (fiber == nullptr) return;
     runtime_after_fork(fiber);
-    shim::threads_after_fork(fiber);
+    left_in_handler = shim::threads_after_fork(fiber);
     t_current = t_owner = nullptr;
     mode = Mode::kOptionsRead;
 }

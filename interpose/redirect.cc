@@ -8,6 +8,7 @@
 // refuses, nothing is redirected and the monitor's missed-call detection serves.
 #include <dlfcn.h>
 #include <elf.h>
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -122,7 +123,8 @@ bool is_redirectable(void* handle, const char* name, uint8_t** code) {
 
 bool libc_is_redirected() { return redirected > 0; }
 
-int redirect_libc() {
+int redirect_libc(long* error) {
+    *error = 0;
     if (redirected > 0) return redirected;  // a fork child starts again with redirected text
     void* handle = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     if (handle == nullptr) return 0;
@@ -147,13 +149,14 @@ int redirect_libc() {
     if (wanted == 0) return 0;
     const size_t bytes = (wanted * sizeof(Island) + kPage - 1) & ~(kPage - 1);
     Island* islands = map_islands(low, bytes);
-    if (islands == nullptr) return 0;
+    if (islands == nullptr) return *error = ENOMEM, 0;
     low &= ~(kPage - 1);
     high = (high + kPage - 1) & ~(kPage - 1);
     const long rc = host::raw_mprotect(reinterpret_cast<void*>(low), high - low,
                                        PROT_READ | PROT_WRITE | PROT_EXEC);
     if (rc != 0) {
         host::raw_munmap(islands, bytes);
+        *error = -rc;
         return 0;
     }
     size_t used = 0;
@@ -162,7 +165,14 @@ int redirect_libc() {
         Island* island = new (&islands[used++]) Island;
         island->body = targets[i].body;
     }
-    host::raw_mprotect(islands, bytes, PROT_READ | PROT_EXEC);
+    // Before the first jump leads there.
+    const long executable = host::raw_mprotect(islands, bytes, PROT_READ | PROT_EXEC);
+    if (executable != 0) {
+        host::raw_mprotect(reinterpret_cast<void*>(low), high - low, PROT_READ | PROT_EXEC);
+        host::raw_munmap(islands, bytes);
+        *error = -executable;
+        return 0;
+    }
     used = 0;
     for (size_t i = 0; i < kTargets; i++)
         if (code[i] != nullptr) write_jump(code[i], &islands[used++]);

@@ -19,8 +19,9 @@ void adopt_early_locks(Fiber* main);
 // Makes the process one with fibers; false when it stays native.  Called at each pthread_create.
 bool ensure_started();
 
-// Redirects libc's entry points (redirect.cc); returns how many.
-int redirect_libc();
+// Redirects libc's entry points (redirect.cc); returns how many.  None: *error is what the kernel
+// said, or 0.
+int redirect_libc(long* error);
 bool libc_is_redirected();
 
 #ifdef PFIBER_MUTANTS

@@ -41,7 +41,8 @@ long write_nowait(int fd, const iovec* vector, size_t count, bool* is_silent) {
 }
 
 bool refuses_nowait(Descriptor* descriptor, uint8_t direction, long answer) {
-    if (answer != -EOPNOTSUPP && answer != -ENOSYS) return false;
+    // EPERM: of a seccomp filter that does not know the call; no read or write of a pipe says so.
+    if (answer != -EOPNOTSUPP && answer != -ENOSYS && answer != -EPERM) return false;
     descriptor->no_nowait = static_cast<uint8_t>(descriptor->no_nowait | direction);
     return true;
 }

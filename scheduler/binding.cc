@@ -9,7 +9,15 @@ namespace pfiber {
 
 void lock_to_worker(Fiber* fiber) {
     RuntimeSection section(fiber);
-    if (fiber->lock_count++ > 0) return;
+    if (fiber->lock_count > 0) {
+        fiber->lock_count++;
+        return;
+    }
+    // The monitor's thread serves everybody (rescue.cc).
+    fiber->needs_worker = true;
+    while (fiber->worker->is_lent) leave_fiber(fiber, AfterSwitch::kYieldGlobal);
+    fiber->needs_worker = false;
+    fiber->lock_count = 1;
     COUNT(locked);
     fiber->locked_worker = fiber->worker;
     fiber->worker->locked_fiber = fiber;

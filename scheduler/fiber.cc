@@ -85,7 +85,10 @@ Fiber* make(size_t slot_size, size_t guard) {
     const uintptr_t end = slot.base + slot.size;
     const uintptr_t fiber_at = (end - sizeof(Fiber)) & ~uintptr_t{63};
     const uintptr_t tp = (fiber_at - layout.pthread_size) & ~(layout.alignment - 1);
-    if (!host::identity_create(tp)) return nullptr;
+    if (!host::identity_create(tp)) {
+        host::stack_slot_return(slot);
+        return nullptr;
+    }
     auto* fiber = new (reinterpret_cast<void*>(fiber_at)) Fiber;
     fiber->slot = slot;
     fiber->tp = tp;

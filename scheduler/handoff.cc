@@ -83,9 +83,11 @@ bool exit_call(Fiber* fiber) {
     const bool is_kept = has_processor;
     if (!has_processor) has_processor = reacquire(worker);
     fiber->in_call = false;
-    if (has_processor)
-        fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
-    else
+    if (has_processor) fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
+    // Where the kernel has no thread for those who wait, one that goes from call to call must not
+    // keep this one for itself.
+    if (!has_processor || (g_scheduler.thread_refused.load(std::memory_order_relaxed) != 0 &&
+                           !g_scheduler.global.is_empty()))
         leave_fiber(fiber, AfterSwitch::kYieldGlobal);
     RuntimeSection::leave(fiber);
     return is_kept;

@@ -128,7 +128,7 @@ Worker* create_worker() {
     worker->kernel_mask = 0;
     worker->alternate_stack = 0;
     worker->mask_generation = 0;
-    worker->has_exact_mask = worker->is_monitor = false;
+    worker->has_exact_mask = worker->is_monitor = worker->is_lent = false;
     Fiber& scheduler = worker->scheduler_fiber;
     scheduler.is_scheduler = true;
     scheduler.depth = 1;
@@ -174,8 +174,8 @@ void start_worker(Processor* processor, bool spinning) {
     if (!is_tainted)
         host::warn_once(
             reported_thread_limit,
-            "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers wait "
-            "for the workers that run",
+            "no kernel thread (error %ld: RLIMIT_NPROC, pids cgroup or memory); fibers share "
+            "those that there are, and the monitor tries again",
             -rc);
     if (worker != nullptr) {
         worker->next_processor = nullptr;
@@ -188,8 +188,10 @@ void start_worker(Processor* processor, bool spinning) {
         while (Fiber* fiber = processor->queue.get(&inherits)) g_scheduler.global.push_back(fiber);
         put_idle_processor(processor);
     }
-    // Perhaps every worker waits in a call or for its locked fiber: the monitor tries again.
+    // Perhaps every worker waits in a call or for its locked fiber: the monitor tries again.  One
+    // that sleeps for events is a worker too.
     g_scheduler.thread_refused.store(1);
+    if (g_scheduler.sleeper_deadline_ns.load() != 0) break_sleeper();
     wake_monitor();
 }
 
@@ -202,11 +204,10 @@ void wake_worker() {
         LockGuard guard(g_scheduler.lock);
         processor = take_idle_processor();
         g_scheduler.need_spinning.store(processor == nullptr ? 1 : 0);
+        // Under the lock: who sees a processor that is put there later sees no spinner any more.
+        if (processor == nullptr) g_scheduler.spinning.fetch_sub(1);
     }
-    if (processor == nullptr) {
-        g_scheduler.spinning.fetch_sub(1);
-        return;
-    }
+    if (processor == nullptr) return;
     Platform::chaos_point();
     start_worker(processor, true);
 }
@@ -337,12 +338,17 @@ void reset_spinning(Worker* worker) {
 
 // Go: startlockedm. `fiber` runs on its own worker, with this worker's processor.
 void start_locked_worker(Worker* worker, Fiber* fiber) {
+    give_to_locked_worker(worker, fiber);
+    stop_worker(worker);
+}
+
+// The worker has no processor then.
+void give_to_locked_worker(Worker* worker, Fiber* fiber) {
     Worker* owner = fiber->locked_worker;
     Processor* processor = release_processor(worker);
     processor->worker = nullptr;
     owner->next_processor = processor;
     post(owner);
-    stop_worker(worker);
 }
 
 // Go: stoplockedm. Returns with a processor, to run the locked fiber; or must_end is set.

@@ -5,6 +5,7 @@
 // long-running fibers to yield, polls instances that nobody polls, and runs overdue timers of busy
 // processors.  It sleeps 20 µs, after 50 idle rounds twice as long each round up to 10 ms, and
 // without limit while every processor is idle.
+#include <errno.h>
 #include <linux/membarrier.h>
 #include <sys/mman.h>
 
@@ -71,7 +72,7 @@ bool retake_sleeping(Processor* processor, Worker* worker, Fiber* fiber, uint32_
     // Claims are the stopper's while it works; so is every processor.
     if (!g_scheduler.world_lock.try_acquire()) return false;
     fiber->attention.fetch_or(kAttendClaim);
-    host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    barrier_on_every_thread();
     Platform::chaos_point();
     auto running = ProcessorStatus::kRunning;
     const bool still = static_cast<volatile int32_t&>(fiber->depth) == 0 &&
@@ -105,14 +106,20 @@ bool ring_shows_sleep(Processor* processor, const Worker* worker) {
 }
 
 // Without a ring: ask /proc, and for a ring, so that the next time is found soon and for nothing.
-bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
+bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick,
+                   int64_t quiet_ns) {
     if (fiber->is_scheduler || fiber->depth != 0) return false;
     const int tid = worker->tid.load();
     const int signal = static_cast<int>(options().signal);
     if (has_ring(worker)) {
         if (!ring_shows_sleep(processor, worker)) return false;
     } else {
-        if (!host::is_asleep_in_kernel(tid, signal)) return false;
+        const host::ThreadState state = host::kernel_thread_state(tid, signal);
+        if (state == host::ThreadState::kRuns) return false;
+        // Taking it from one that waits for a CPU is allowed and wasteful: where nobody can tell,
+        // only when it used none for a slice.
+        if (state == host::ThreadState::kUnknown && quiet_ns < options().slice_ms * 1000000)
+            return false;
         host::switch_ring_open(&worker->switches, tid, signal);
     }
     return retake_sleeping(processor, worker, fiber, tick);
@@ -124,7 +131,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     Worker* worker = processor->worker;
     if (tick != seen.schedule_tick || worker == nullptr) {
         seen.schedule_tick = tick;
-        seen.schedule_since_ns = now;
+        seen.schedule_since_ns = seen.quiet_since_ns = now;
         seen.cpu_ns = -1;
         seen.switches = 0;
         return false;
@@ -145,11 +152,13 @@ bool look_at_running(Processor* processor, int64_t now) {
     const int64_t burnt = cpu - seen.cpu_ns, elapsed = now - seen.cpu_at_ns;
     seen.cpu_ns = cpu;
     seen.cpu_at_ns = now;
+    const bool is_quiet = !is_first && burnt < kShortestSleepNs;
+    if (!is_quiet) seen.quiet_since_ns = now;
+    const int64_t quiet_ns = now - seen.quiet_since_ns;
     Fiber* fiber = worker->current;
     if (fiber->is_scheduler || !work_waits(processor)) return false;
     if (is_first && look_again_ns > kSecondLookNs) look_again_ns = kSecondLookNs;
-    if (!is_first && burnt < kShortestSleepNs && retake_missed(processor, worker, fiber, tick))
-        return true;
+    if (is_quiet && retake_missed(processor, worker, fiber, tick, quiet_ns)) return true;
     if (age < options().slice_ms * 1000000) return false;
     // The slice is over by the wall clock; CPU time is the timer's business.  A signal from here
     // would end sleeps in calls that no hook sees, so with a timer there is none: what sleeps often
@@ -157,7 +166,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     const Preempt mode = options().preempt;
     const bool is_hog = is_first || burnt > elapsed / 4;
     if (mode == Preempt::kOff) return false;
-    if (!is_hog && retake_missed(processor, worker, fiber, tick)) return true;
+    if (!is_hog && retake_missed(processor, worker, fiber, tick, quiet_ns)) return true;
     if (mode != Preempt::kTgkill && worker->cpu_timer >= 0) return false;  // else it was refused
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
@@ -211,7 +220,10 @@ bool nothing_to_watch() {
 
 bool one_round(int64_t now) {
     bool did_something = false;
-    if (g_scheduler.thread_refused.exchange(0) != 0) wake_worker();
+    if (g_scheduler.thread_refused.exchange(0) != 0) {
+        wake_worker();
+        if (g_scheduler.thread_refused.load() != 0) did_something |= rescue(monitor, now);
+    }
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];
         const ProcessorStatus status = processor->status.load();
@@ -315,14 +327,27 @@ void tell_monitor_of_timer(int64_t deadline_ns) {
     if (!is_covered(deadline_ns)) wake_monitor();
 }
 
+// Without the call (Linux before 4.14, or a filter) a moment does, in which every store leaves its
+// CPU's buffer.
+void barrier_on_every_thread() {
+    if (host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
+    const timespec moment{0, 100000};
+    host::raw_syscall(SYS_nanosleep, &moment, nullptr);
+}
+
 int template_tid() { return monitor->tid.load(std::memory_order_relaxed); }
 
 bool monitor_start() {
     host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     monitor = create_worker();
+    g_start_error = ENOMEM;
     if (monitor == nullptr) return false;
     monitor->is_monitor = true;
-    return host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid) == 0;
+    g_start_error =
+        -host::kernel_thread_start(monitor->memory, monitor_main, monitor, &monitor->tid);
+    if (g_start_error != 0) return false;
+    rescue_prepare(monitor);
+    return true;
 }
 
 }  // namespace pfiber

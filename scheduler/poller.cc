@@ -35,7 +35,9 @@ bool add(int epoll, int fd, uint32_t events, uint64_t data) {
     epoll_event event{};
     event.events = events;
     event.data.u64 = data;
-    return host::raw_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+    const long rc = host::raw_syscall(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, fd, &event);
+    g_start_error = -rc;
+    return rc == 0;
 }
 
 long wait_for_events(int epoll, epoll_event* events, int64_t deadline_ns) {
@@ -48,7 +50,7 @@ long wait_for_events(int epoll, epoll_event* events, int64_t deadline_ns) {
     timespec timeout{left / 1000000000, left % 1000000000};
     const long rc =
         host::raw_syscall(SYS_epoll_pwait2, epoll, events, kBatch, &timeout, nullptr, 8);
-    if (rc != -ENOSYS) return rc;
+    if (rc != -ENOSYS && rc != -EPERM) return rc;  // Linux before 5.11, or a filter that is older
     const int64_t ms = (left + 999999) / 1000000;
     return host::raw_syscall(SYS_epoll_pwait, epoll, events, kBatch,
                              ms > 1000000000 ? 1000000000 : ms, nullptr, 8);
@@ -282,7 +284,8 @@ Fiber* poll_ready(Processor* processor) {
         count_poll(count);
         for (long i = 0; i < count; i++)
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
-        if (count == kBatch) continue;  // what is left would send no further edge to the sleeper
+        if (count == kBatch || count == -EINTR)
+            continue;  // what is left would send no further edge to the sleeper
         Platform::chaos_point();
         if (poller.gate.leave()) return first;
     }
@@ -311,7 +314,8 @@ Fiber* poll_sleep(int64_t deadline_ns) {
 void break_sleeper() {
     const uint64_t one = 1;
     // Edge-triggered and never read: each write is one event, the count cannot overflow.
-    host::raw_write(break_fd, &one, sizeof one);
+    while (host::raw_write(break_fd, &one, sizeof one) == -EINTR) {
+    }
 }
 
 namespace {
@@ -356,13 +360,15 @@ bool pollers_grow(int count) {
 bool pollers_start(int count) {
     poller_count = 0;
     // A program whose limit leaves it just what it needs keeps all of it.
-    rlimit limit{};
-    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     constexpr rlim_t kLeast = 64;
-    const rlimit raised{limit.rlim_cur + 1,
-                        limit.rlim_max > limit.rlim_cur ? limit.rlim_max : limit.rlim_cur + 1};
+    rlimit limit{kLeast, kLeast};
+    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
     if (limit.rlim_cur < kLeast) {
-        if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) != 0) return false;
+        const auto wanted = static_cast<rlim_t>(count) + 2;
+        const rlimit raised = raised_limit(limit, wanted);
+        if (raised.rlim_cur < limit.rlim_cur + wanted) return g_start_error = EMFILE, false;
+        const long rc = host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr);
+        if (rc != 0) return g_start_error = EMFILE, false;
         host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
     }
     break_fd =

@@ -31,6 +31,7 @@ namespace pfiber {
 namespace {
 
 std::atomic<bool> reported_no_timer{false};
+bool has_handler = false;
 
 // The kernel looks at CPU timers once a tick, 4 ms on most systems.
 int64_t timer_period_ns() {
@@ -58,6 +59,7 @@ void ask_to_give_way(Fiber* fiber) {
 // On the worker, in its handler, in the runtime.
 void note_timer_fire(Fiber* fiber, const void* context) {
     Worker* worker = fiber->worker;
+    if (__builtin_expect(worker->is_lent, 0) && rescue_tick(fiber)) return;
     Processor* processor = worker->processor;
     if (processor == nullptr || fiber->in_call) return;
     if (g_scheduler.monitor_asleep.load(std::memory_order_relaxed) != 0) wake_monitor();
@@ -95,6 +97,11 @@ bool may_yield_here(Fiber* fiber, const void* context, bool in_libc_too = false)
     return !fiber->in_call && fiber->pinned == 0 &&
            (in_libc_too || !host::is_in_libc_or_loader(pc)) && !host::in_signal_text(pc) &&
            is_on_own_stack(fiber, context);
+}
+
+// With RLIMIT_SIGPENDING used up the kernel delivers a signal and drops what comes with it.
+bool lost_its_sender(const siginfo_t* info) {
+    return info->si_code == SI_USER && info->si_pid == 0 && info->si_uid == 0;
 }
 
 // Ours are the timer's and tgkill's from this process; a real SIGURG is the program's.
@@ -218,7 +225,7 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     Fiber* fiber = current_fiber();
     if ((!is_ours(info) || is_raised(fiber, info)) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
-        return;
+        if (!lost_its_sender(info)) return;
     }
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
     if (info->si_code == SI_TIMER && fiber != nullptr) cpu_time_tick(fiber, timer_period_ns());
@@ -244,13 +251,20 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
 
 host::KernelSigaction preempt_displaced_action;
 
-void preempt_install() {
+bool preempt_install() {
     host::raw_sigaction(static_cast<int>(options().signal), nullptr, &preempt_displaced_action);
     const long rc = host::install_handler(static_cast<int>(options().signal), on_preempt,
                                           SA_RESTART | SA_ONSTACK, ~uint64_t{0});
-    if (rc != 0)
-        host::warn("no handler for signal %d: fibers are not preempted",
-                   static_cast<int>(options().signal));
+    has_handler = rc == 0;
+    g_start_error = -rc;
+    return has_handler;
+}
+
+void preempt_uninstall() {
+    preempt_worker_ending(current_fiber()->worker);
+    if (has_handler)
+        host::raw_sigaction(static_cast<int>(options().signal), &preempt_displaced_action, nullptr);
+    has_handler = false;
 }
 
 void alternate_stack_told(size_t size) {
@@ -263,7 +277,7 @@ void preempt_worker_started(Worker* worker) {
     worker->cpu_timer = -1;
     busy_wait_worker_started(worker);
     const Preempt mode = options().preempt;
-    if (mode == Preempt::kOff || mode == Preempt::kTgkill) return;
+    if (mode == Preempt::kOff || mode == Preempt::kTgkill || !has_handler) return;
     sigevent event{};
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = static_cast<int>(options().signal);
@@ -276,14 +290,13 @@ void preempt_worker_started(Worker* worker) {
         period.it_interval = period.it_value = {period_ns / 1000000000, period_ns % 1000000000};
         rc = host::raw_syscall(SYS_timer_settime, timer, 0, &period, nullptr);
     }
-    if (rc != 0) {
-        host::warn_once(reported_no_timer, "no CPU-time timer (error %ld); %s", -rc,
-                        mode == Preempt::kTimer
-                            ? "PFIBER_PREEMPT=timer: long-running fibers are not preempted"
-                            : "the monitor's signals preempt long-running fibers instead");
-        return;
-    }
     worker->cpu_timer = timer;
+    if (rc == 0) return;
+    preempt_worker_ending(worker);
+    host::warn_once(
+        reported_no_timer, "no CPU-time timer (error %ld: RLIMIT_SIGPENDING or a filter); %s", -rc,
+        mode == Preempt::kTimer ? "PFIBER_PREEMPT=timer: long-running fibers are not preempted"
+                                : "the monitor's signals preempt long-running fibers instead");
 }
 
 void preempt_worker_ending(Worker* worker) {
@@ -295,7 +308,8 @@ void preempt_worker_ending(Worker* worker) {
 void kick(Fiber* fiber) {
     Worker* worker = fiber->worker;
     const FiberState state = fiber->state.load();
-    if (worker == nullptr || (state != FiberState::kRunning && state != FiberState::kInCall))
+    if (worker == nullptr || !has_handler ||
+        (state != FiberState::kRunning && state != FiberState::kInCall))
         return;
     const int tid = worker->tid.load();
     if (tid > 0) host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));

@@ -46,7 +46,7 @@ struct alignas(64) Processor {
     // The monitor's last observation.
     struct {
         uint32_t schedule_tick = 0, call_tick = 0;
-        int64_t schedule_since_ns = 0, call_since_ns = 0;
+        int64_t schedule_since_ns = 0, call_since_ns = 0, quiet_since_ns = 0;
         int64_t cpu_ns = 0, cpu_at_ns = 0;
         uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
@@ -93,6 +93,7 @@ struct Worker {
     uint64_t mask_generation = 0;  // of the process mask it was taken from
     bool has_exact_mask = false;   // a call runs with its fiber's own mask
     bool is_monitor = false;
+    bool is_lent = false;  // the monitor's, while it runs fibers (rescue.cc)
     Platform::Atomic<uint32_t> wake_word{0};
     Worker* idle_next = nullptr;
     Worker* all_next = nullptr;

@@ -51,6 +51,7 @@ extern host::KernelSigaction preempt_displaced_action;
 // False (reason says why): this process stays native.  Single-threaded callers only.
 bool runtime_start(const char** reason);
 inline bool g_runtime_started = false;
+inline long g_start_error = 0;  // of the system call that stopped runtime_start(); 0: none did
 Fiber* main_fiber();
 
 // Called in the child of fork on the fiber that forked: forgets every other fiber and worker; the

@@ -22,18 +22,26 @@ Lock limit_lock;  // two that raise the limit at once would leave it raised
 
 }  // namespace
 
+rlimit raised_limit(const rlimit& limit, rlim_t more) {
+    rlimit raised{limit.rlim_cur + more, limit.rlim_max};
+    if (limit.rlim_cur == limit.rlim_max)
+        raised.rlim_max = raised.rlim_cur;
+    else if (raised.rlim_cur > limit.rlim_max)
+        raised.rlim_cur = limit.rlim_max;
+    return raised;
+}
+
 // A duplicate out of the program's way: above its limit where that may be raised for a moment, so
 // that no number which the program can have is taken, else as high as possible.
 int duplicate_high(int fd) {
     LockGuard guard(limit_lock);
     rlimit limit{};
-    host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit);
+    if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit) != 0) return -1;
     constexpr rlim_t kHighest = 1 << 16;  // the kernel's table grows with the highest number
     constexpr rlim_t kRoom = 4096;
     long made = -1;
     if (limit.rlim_cur <= kHighest) {
-        rlimit raised{limit.rlim_cur + kRoom, limit.rlim_max};
-        if (raised.rlim_max < raised.rlim_cur) raised.rlim_max = raised.rlim_cur;
+        const rlimit raised = raised_limit(limit, kRoom);
         if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &raised, nullptr) == 0) {
             made = host::raw_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, limit.rlim_cur);
             host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, &limit, nullptr);
@@ -49,7 +57,7 @@ namespace {
 
 // The number that the program's next open would get stays free.
 int move_up(long fd) {
-    if (host::is_error(fd)) return -1;
+    if (host::is_error(fd)) return g_start_error = -fd, -1;
     const int moved = duplicate_high(static_cast<int>(fd));
     if (moved < 0) return static_cast<int>(fd);
     host::raw_close(static_cast<int>(fd));

@@ -5,7 +5,13 @@
 // number with dup2.
 #pragma once
 
+#include <sys/resource.h>
+
 namespace pfiber {
+
+// `more` numbers than the limit has, or as many as the hard limit leaves; beyond that only where it
+// leaves none, since it takes privilege.
+rlimit raised_limit(const rlimit& limit, rlim_t more);
 
 // A duplicate of `fd` out of the program's way, close-on-exec; -1: no number is left.  Any thread.
 int duplicate_high(int fd);

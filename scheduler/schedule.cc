@@ -223,6 +223,7 @@ void yield_preempted(Fiber* fiber) {
 }
 
 bool somebody_waits(Fiber* fiber) {
+    if (__builtin_expect(fiber->worker->is_lent, 0)) return true;  // the monitor's own work
     Processor* processor = fiber->worker->processor;
     return processor != nullptr &&
            (!processor->queue.is_empty() || !g_scheduler.global.is_empty() ||

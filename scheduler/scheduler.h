@@ -63,7 +63,8 @@ void stop_worker(Worker* worker);                        // Go: stopm
 void hand_off(Processor* processor);                     // Go: handoffp
 void start_locked_worker(Worker* worker, Fiber* fiber);  // Go: startlockedm
 void stop_locked_worker(Worker* worker);                 // Go: stoplockedm
-bool start_bound_worker(Worker* worker);                 // with its locked fiber set
+void give_to_locked_worker(Worker* worker, Fiber* fiber);
+bool start_bound_worker(Worker* worker);  // with its locked fiber set
 void dismiss_bound_worker(Worker* worker);
 Processor* take_idle_processor();               // scheduler lock held (Go: pidleget)
 void put_idle_processor(Processor* processor);  // scheduler lock held (Go: pidleput)
@@ -88,8 +89,14 @@ bool timers_reserve(Processor* processor, size_t more);
 void timers_move(Processor* from, Processor* to);
 int64_t earliest_timer_ns();  // over all processors
 
+// rescue.cc: on the monitor.  True when fibers ran on it.
+bool rescue(Worker* monitor, int64_t now);
+void rescue_prepare(const Worker* monitor);  // at the start, before a filter may forbid it
+bool rescue_tick(Fiber* fiber);  // in the preemption handler; true: it was asked to give way
+
 // monitor.cc
 bool monitor_start();
+void barrier_on_every_thread();  // each thread's stores are seen, and it sees ours
 void wake_monitor();
 void tell_monitor_of_timer(int64_t deadline_ns);
 
@@ -100,7 +107,8 @@ void tell_stopper();
 void update_processor_count();  // the monitor: follows affinity and cgroup limit
 
 // preempt.cc
-void preempt_install();
+bool preempt_install();
+void preempt_uninstall();                     // a start that did not succeed; on the first worker
 void preempt_worker_started(Worker* worker);  // on that worker
 void preempt_worker_ending(Worker* worker);
 

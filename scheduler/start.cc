@@ -55,14 +55,15 @@ Fiber* main_fiber() { return the_main_fiber; }
 bool runtime_start(const char** reason) {
     if (the_main_fiber == nullptr) {
         host::identity_disable_rseq();
-        host::detect_fsgsbase();
-        if (!host::identity_probe(reason)) return false;
+        *reason = "neither FSGSBASE nor arch_prctl: the thread pointer cannot be set";
+        if (!host::detect_fsgsbase()) return false;
+        if (!host::identity_probe(reason, &g_start_error)) return false;
         Fiber* fiber = new (&main_fiber_storage) Fiber;
         fiber->tp = host::thread_pointer();
         fiber->id = 1;
         fiber->tid = static_cast<uint32_t>(host::raw_getpid());
         the_main_fiber = fiber;
-    } else if (!host::identity_probe(reason)) {  // a fork child starts again
+    } else if (!host::identity_probe(reason, &g_start_error)) {  // a fork child starts again
         return false;
     }
     Fiber* fiber = the_main_fiber;
@@ -70,6 +71,7 @@ bool runtime_start(const char** reason) {
     LinuxPlatform::chaos_seed = options().chaos_seed;
 
     *reason = "no memory for the processors";
+    g_start_error = ENOMEM;
     Scheduler& scheduler = g_scheduler;
     const int count = processor_count();
     const long memory = host::raw_mmap(nullptr, sizeof(Processor) * static_cast<size_t>(count),
@@ -81,13 +83,14 @@ bool runtime_start(const char** reason) {
         scheduler.processors[i]->id = i;
     }
     scheduler.processor_count = count;
-    *reason = "no epoll instance (descriptor limit)";
+    *reason = "no epoll instance (RLIMIT_NOFILE, fs.epoll.max_user_watches or memory)";
     if (!pollers_start(count)) {
         pollers_reset_after_fork();
         return fiber->depth = 0, false;
     }
     scheduler.registry.all_next = scheduler.registry.all_prev = &scheduler.registry;
     *reason = "no memory for a worker";
+    g_start_error = ENOMEM;
     if (!adopt_main(fiber)) return fiber->depth = 0, false;
     {
         LockGuard guard(scheduler.lock);
@@ -107,11 +110,16 @@ bool runtime_start(const char** reason) {
     host::read_alternate_stack(&fiber->alternate_stack, &fiber->alternate_stack_size,
                                &fiber->alternate_stack_flags);
     fiber->worker->alternate_stack = fiber->alternate_stack;
-    preempt_install();
-    alternate_stack_told(fiber->alternate_stack_size);
-    preempt_worker_started(fiber->worker);
-    *reason = "no kernel thread for the monitor (RLIMIT_NPROC or pids cgroup)";
-    if (!monitor_start()) {
+    *reason = "no handler for the signal that preempts (PFIBER_SIGNAL)";
+    bool is_complete = preempt_install();
+    if (is_complete) {
+        alternate_stack_told(fiber->alternate_stack_size);
+        preempt_worker_started(fiber->worker);
+        *reason = "no kernel thread for the monitor (RLIMIT_NPROC, pids cgroup or memory)";
+        is_complete = monitor_start();
+        if (!is_complete) preempt_uninstall();
+    }
+    if (!is_complete) {
         t_current = t_owner = nullptr;
         pollers_reset_after_fork();
         return fiber->depth = 0, false;

@@ -4,6 +4,8 @@
 // deadline.  The owner of the heap's lock repairs it when the stale key comes up: a loop of timed
 // waits that never expire costs no heap operation.  An idle process wakes at most once for each
 // stale key.  Times are CLOCK_MONOTONIC nanoseconds.
+// Without memory to grow, timers that find no room stand in a list beside the heap, which is
+// searched from end to end: slow, but no deadline is lost.
 // The caller holds the processor's timer lock around every call except earliest_ns().
 // Go: the per-P timer heap of runtime/time.go.
 #pragma once
@@ -16,8 +18,10 @@ namespace pfiber {
 
 struct TimerLink {
     int64_t key_ns = 0;       // position in the heap
-    uint32_t index = 0;       // 1-based slot; 0: not in a heap
+    uint32_t index = 0;       // 1-based slot; 0: not in a heap; kListed: in the list beside it
     int16_t heap_owner = -1;  // processor whose heap holds it, or held it last
+    void* next = nullptr;     // timer, while listed
+    static constexpr uint32_t kListed = UINT32_MAX;
 };
 
 // The deadline of one waiter's present wait, read by whoever runs the heap (T2).  The waiter writes
@@ -50,23 +54,29 @@ template <class P, class Timer>
 class TimerHeap {
   public:
     int64_t earliest_ns() const { return earliest_.load(std::memory_order_acquire); }
-    size_t size() const { return size_; }
+    size_t size() const { return size_ + listed_count_; }
 
-    // False: no memory for one more.
-    bool insert(Timer* timer, int64_t key_ns) {
-        if (!reserve(1)) return false;
+    void insert(Timer* timer, int64_t key_ns) {
         timer->link.key_ns = key_ns;
-        size_++;
-        place(timer, size_);
-        sift_up(size_);
+        if (size_ == capacity_ && !grow()) {
+            timer->link.index = TimerLink::kListed;
+            timer->link.next = listed_;
+            listed_ = timer;
+            listed_count_++;
+        } else {
+            size_++;
+            place(timer, size_);
+            sift_up(size_);
+        }
         publish();
-        return true;
     }
 
     void update(Timer* timer, int64_t key_ns) {
         const bool earlier = key_ns < timer->link.key_ns;
         timer->link.key_ns = key_ns;
-        if (earlier)
+        if (timer->link.index == TimerLink::kListed) {
+            // Its place does not tell its time.
+        } else if (earlier)
             sift_up(timer->link.index);
         else
             sift_down(timer->link.index);
@@ -75,6 +85,11 @@ class TimerHeap {
 
     void remove(Timer* timer) {
         const uint32_t hole = timer->link.index;
+        if (hole == TimerLink::kListed) {
+            unlist(timer);
+            publish();
+            return;
+        }
         Timer* last = at(size_);
         size_--;
         timer->link.index = 0;
@@ -93,15 +108,35 @@ class TimerHeap {
         return true;
     }
 
-    Timer* top() const { return size_ == 0 ? nullptr : slots_[0]; }
+    Timer* top() const {
+        Timer* first = size_ == 0 ? nullptr : slots_[0];
+        for (Timer* timer = listed_; timer != nullptr; timer = next_listed(timer))
+            if (first == nullptr || timer->link.key_ns < first->link.key_ns) first = timer;
+        return first;
+    }
 
     void reset() {  // fork child: the memory stays, the entries are another process's
-        size_ = 0;
+        size_ = listed_count_ = 0;
+        listed_ = nullptr;
         publish();
     }
 
   private:
     Timer*& at(uint32_t index) { return slots_[index - 1]; }
+
+    static Timer* next_listed(const Timer* timer) { return static_cast<Timer*>(timer->link.next); }
+
+    void unlist(Timer* timer) {
+        timer->link.index = 0;
+        listed_count_--;
+        if (listed_ == timer) {
+            listed_ = next_listed(timer);
+            return;
+        }
+        Timer* before = listed_;
+        while (before->link.next != timer) before = next_listed(before);
+        before->link.next = timer->link.next;
+    }
 
     void place(Timer* timer, uint32_t index) {
         at(index) = timer;
@@ -145,11 +180,14 @@ class TimerHeap {
     }
 
     void publish() {
-        earliest_.store(size_ == 0 ? INT64_MAX : slots_[0]->link.key_ns, std::memory_order_release);
+        const Timer* first = top();
+        earliest_.store(first == nullptr ? INT64_MAX : first->link.key_ns,
+                        std::memory_order_release);
     }
 
     Timer** slots_ = nullptr;
-    size_t size_ = 0, capacity_ = 0;
+    size_t size_ = 0, capacity_ = 0, listed_count_ = 0;
+    Timer* listed_ = nullptr;
     typename P::template Atomic<int64_t> earliest_{INT64_MAX};
 };
 

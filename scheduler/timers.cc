@@ -38,8 +38,7 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
     Processor* processor = fiber->worker->processor;
     LockGuard guard(processor->timer_lock);
     timer.link.heap_owner = static_cast<int16_t>(processor->id);
-    if (!processor->timers.insert(&timer, deadline_ns))
-        wake({fiber, fiber->park.open_sequence()}, Wake::kTimeout);  // no memory: wait not at all
+    processor->timers.insert(&timer, deadline_ns);
 }
 
 void timer_disarm(Fiber* fiber) { fiber->timer.disarm(); }

@@ -18,7 +18,6 @@
 // Go: stopTheWorldWithSema, startTheWorldWithSema, procresize, gcstopm.
 #include "scheduler/world.h"
 
-#include <linux/membarrier.h>
 #include <sys/mman.h>
 
 #include <new>
@@ -45,7 +44,7 @@ std::atomic<int> asked_count{0};
 bool halt(Processor* processor, Worker* worker, Fiber* fiber) {
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
     fiber->attention.fetch_or(kAttendClaim);
-    host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+    barrier_on_every_thread();
     Platform::chaos_point();
     auto running = ProcessorStatus::kRunning;
     if (static_cast<volatile int32_t&>(fiber->depth) == 0 && worker->current == fiber &&

@@ -4,13 +4,16 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 
 #include <atomic>
 
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
+#include "scheduler/host/thread_state.h"
 #include "scheduler/lock.h"
 #include "scheduler/runtime.h"
+#include "scheduler/scheduler.h"
 
 namespace pfiber::shim {
 
@@ -20,6 +23,7 @@ constexpr int kMostThreads = 4096;
 
 struct Request {
     std::atomic<int> active{0};
+    std::atomic<int> error{0};
     long number, arguments[3];
     std::atomic<int> count{0};
     struct {
@@ -50,11 +54,30 @@ bool is_listed(int tid) {
     return false;
 }
 
+// False when it was asked before, or there is no room.
+bool ask(int tid, int self) {
+    const int count = request.count.load();
+    if (tid <= 0 || tid == self || is_listed(tid) || count == kMostThreads) return false;
+    request.threads[count].tid.store(tid);
+    request.threads[count].done.store(0);
+    request.count.store(count + 1);
+    host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
+    return true;
+}
+
+// Without /proc (after a chroot, say): the threads that the runtime made.
+bool ask_known_threads(int self) {
+    bool found = ask(host::thread_state_helper(), self);
+    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr; worker = worker->all_next)
+        found |= ask(worker->tid.load(), self);
+    return found;
+}
+
 // Asks every thread that is not on the list yet; false when there was none.
 bool ask_new_threads(int self) {
     const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
                                       O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (host::is_error(fd)) return false;
+    if (host::is_error(fd)) return ask_known_threads(self);
     bool found = false;
     alignas(8) char buffer[4096];
     for (;;) {
@@ -63,14 +86,7 @@ bool ask_new_threads(int self) {
         for (long at = 0; at < size;) {
             const auto* entry = reinterpret_cast<const KernelDirent*>(buffer + at);
             at += entry->length;
-            const int tid = parse(entry->name);
-            const int count = request.count.load();
-            if (tid == 0 || tid == self || is_listed(tid) || count == kMostThreads) continue;
-            request.threads[count].tid.store(tid);
-            request.threads[count].done.store(0);
-            request.count.store(count + 1);
-            found = true;
-            host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
+            found |= ask(parse(entry->name), self);
         }
     }
     host::raw_close(static_cast<int>(fd));
@@ -98,15 +114,16 @@ void credentials_check() {
         if (request.threads[i].tid.load() != tid || request.threads[i].done.load() != 0) continue;
         const long rc = host::raw_syscall(request.number, request.arguments[0],
                                           request.arguments[1], request.arguments[2]);
-        // One thread with other rights than the rest is a security hole: no way on.
-        if (rc != 0) host::fatal("set*id failed on one kernel thread only (error %ld)", -rc);
+        if (rc != 0) request.error.store(static_cast<int>(-rc));
         request.threads[i].done.store(1);
     }
 }
 
 void credentials_serve() { credentials_check(); }
 
-long set_credentials(long number, long a, long b, long c) {
+namespace {
+
+long broadcast(long number, long a, long b, long c, int* error) {
     OptionalSection section;
     LockGuard guard(request_lock);
     const long rc = host::raw_syscall(number, a, b, c);
@@ -116,6 +133,7 @@ long set_credentials(long number, long a, long b, long c) {
     request.arguments[1] = b;
     request.arguments[2] = c;
     request.count.store(0);
+    request.error.store(0);
     request.active.store(1, std::memory_order_release);
     // A thread cloned meanwhile inherits either credentials: look again until nobody is new.
     while (ask_new_threads(host::raw_gettid())) {
@@ -123,7 +141,21 @@ long set_credentials(long number, long a, long b, long c) {
         await_all();
     }
     request.active.store(0);
+    *error = request.error.load();
     return 0;
+}
+
+}  // namespace
+
+long set_credentials(long number, long a, long b, long c) {
+    int error = 0;
+    const long rc = broadcast(number, a, b, c, &error);
+    // One thread with other rights than the rest is a security hole: no way on, as in libc.
+    if (error != 0) {
+        host::warn("set*id failed on one kernel thread only (error %d): abort", error);
+        abort();
+    }
+    return rc;
 }
 
 }  // namespace pfiber::shim

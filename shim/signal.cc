@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <atomic>
+
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
@@ -54,20 +56,19 @@ void adopt_pending(Fiber* main, uint64_t mask) {
                           &for_process[i]);
 }
 
-void install_kernel_action(int signal, const Action& action) {
+long install_kernel_action(int signal, const Action& action) {
     host::KernelSigaction kernel{};
     const bool is_watched_default =
         is_watched(signal) && action.handler == reinterpret_cast<void*>(SIG_DFL);
     if (!is_handler(action.handler) && !is_watched_default) {
         kernel.handler = action.handler;
         kernel.flags = action.flags & ~static_cast<unsigned long>(SA_RESETHAND);
-        host::raw_sigaction(signal, &kernel, nullptr);
-        return;
+        return host::raw_sigaction(signal, &kernel, nullptr);
     }
     const unsigned long flags =
         action.flags &
         static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT);
-    host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
+    return host::install_handler(signal, signal_entry, flags, ~uint64_t{0});
 }
 
 // In a child that shares our memory until it execs (vfork): its actions are its own, the table is
@@ -149,7 +150,8 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
             now.flags = static_cast<unsigned>(action->sa_flags);
             now.mask = mask_of(&action->sa_mask);
             actions[signal] = now;
-            if (signal != options().signal) install_kernel_action(signal, now);
+            const long rc = signal == options().signal ? 0 : install_kernel_action(signal, now);
+            if (rc != 0) return actions[signal] = before, rc;
             if (signal == SIGQUIT) watch_quit();
         }
     }

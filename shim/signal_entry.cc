@@ -8,7 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include <atomic>
+
 #include "scheduler/base/options.h"
+#include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/touch.h"
 #include "scheduler/processor.h"
@@ -317,15 +320,33 @@ namespace {
 
 // RLIMIT_SIGPENDING is reached, which holds for real-time signals: the preemption signal carries
 // it.
-void raise_carried(Fiber* fiber, siginfo_t* info) {
+long raise_carried(Fiber* fiber, siginfo_t* info) {
     siginfo_t carrier;
     memset(&carrier, 0, sizeof carrier);
     carrier.si_signo = static_cast<int>(options().signal);
     carrier.si_code = kCarried;
     carrier.si_ptr = info;
     fiber->raised_info = &carrier;
-    host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
-                      carrier.si_signo, &carrier);
+    const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
+                                      carrier.si_signo, &carrier);
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    // It is delivered before the call returns, unless the kernel dropped it for a kick that was
+    // pending already.
+    return rc == 0 && fiber->raised_info == &carrier ? -EAGAIN : rc;
+}
+
+std::atomic<bool> reported_no_frame{false};
+
+// A filter forbids the call that would give the handler a frame of the kernel's.
+void run_without_frame(Fiber* fiber, siginfo_t* info, long rc) {
+    host::warn_once(reported_no_frame,
+                    "rt_tgsigqueueinfo is refused (error %ld); handlers get an empty context", -rc);
+    fiber->raised_info = nullptr;
+    host::raw_sigprocmask(SIG_SETMASK, &kAll, nullptr);
+    host::EmptyContext context(fiber->worker->kernel_mask);
+    run_handler(fiber, info->si_signo, info, context.get(), true);
+    const uint64_t mask = host::saved_mask(context.get());
+    host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
 }
 
 // At our own kernel thread, so that the handler gets a real frame.  Until it is entered nothing
@@ -337,9 +358,10 @@ void raise_here(Fiber* fiber, siginfo_t* info) {
     // Only what another worker's change has not reached yet is blocked here: this fiber opened it.
     const bool blocked = (fiber->worker->kernel_mask & bit) != 0;
     if (blocked) host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
-    const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
-                                      info->si_signo, info);
-    if (rc == -EAGAIN) raise_carried(fiber, info);
+    long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
+                                info->si_signo, info);
+    if (rc == -EAGAIN) rc = raise_carried(fiber, info);
+    if (rc != 0) run_without_frame(fiber, info, rc);
     fiber->raised_info = nullptr;
     if (blocked) host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
 }

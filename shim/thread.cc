@@ -104,11 +104,11 @@ void run_key_destructors(Fiber* fiber) {
 }
 
 void thread_entry(Fiber* fiber) {
+    Thread* thread = thread_of(fiber);
     signals_thread_started(fiber);
     __pthread_unwind_buf_t frame;
     if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
         __pthread_register_cancel(&frame);
-        Thread* thread = thread_of(fiber);
         cancel_thread_started(fiber);
         if (thread->is_c11) {
             auto start = reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
@@ -160,7 +160,22 @@ void threads_start(Fiber* main) {
     call_tls_destructors = reinterpret_cast<void (*)()>(dlsym(RTLD_DEFAULT, "__call_tls_dtors"));
     key_table = static_cast<KeyInfo*>(dlsym(RTLD_DEFAULT, "__pthread_keys"));
     runtime_callbacks.finished = thread_finished;
+    // In a fork child: the handlers in which it forked, and what goes on below them, even the very
+    // start of the thread.
+    const auto* before = thread_of(main);
+    const auto start = before->start;
+    void* const argument = before->argument;
+    const bool is_c11 = before->is_c11;
+    const InterruptMark interrupts = before->interrupts;
+    const int32_t handlers_active = before->handlers_active;
+    const uint64_t mask_outside = before->mask_outside;
     auto* thread = new (main->client) Thread;
+    thread->start = start;
+    thread->argument = argument;
+    thread->is_c11 = is_c11;
+    thread->interrupts = interrupts;
+    thread->handlers_active = handlers_active;
+    thread->mask_outside = mask_outside;
     thread_attributes_of_main(thread);
     // Set before there were fibers; threads that are made from now on inherit it.
     sched_param parameters{};
@@ -171,7 +186,7 @@ void threads_start(Fiber* main) {
     signals_start(main);
 }
 
-void threads_after_fork(Fiber* survivor) {
+bool threads_after_fork(Fiber* survivor) {
     threads_left.store(1);
     thread_of(survivor)->life.store(0);
     thread_of(survivor)->kernel_thread_locks = 0;
@@ -180,6 +195,7 @@ void threads_after_fork(Fiber* survivor) {
     thread_of(survivor)->wanted = nullptr;
     kernel_state_after_fork();
     signals_after_fork(survivor);
+    return thread_of(survivor)->handlers_active > 0;
 }
 
 void thread_set_policy(Fiber* fiber, int policy, int priority) {

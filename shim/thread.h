@@ -89,7 +89,8 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
 
 // Called once by the start of the runtime, on the main thread.
 void threads_start(Fiber* main);
-void threads_after_fork(Fiber* survivor);
+// True: it forked in a signal handler, so that calls of ours may stand below it.
+bool threads_after_fork(Fiber* survivor);
 const char* thread_name(const void* client);  // for the dump
 // Cut off at 15 bytes.  The kernel shows it where the process is known by its first thread's name,
 // and of a bound fiber.

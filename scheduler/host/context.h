@@ -27,7 +27,7 @@ inline Transfer jump(Context target, void* argument) {
 }
 
 extern bool has_fsgsbase;  // set by detect_fsgsbase(): AT_HWCAP2 bit 1
-void detect_fsgsbase();
+bool detect_fsgsbase();    // false: nothing sets a thread pointer here
 
 inline void set_thread_pointer(uintptr_t tp) {
     if (__builtin_expect(has_fsgsbase, 1)) {

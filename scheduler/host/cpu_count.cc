@@ -218,7 +218,13 @@ CpuLimit read_version_2(char* folder) {
 int affinity_cpu_count() {
     uint64_t mask[kCpuCountMax * 8 / 64];  // room for 8,192 CPUs: the kernel refuses a short buffer
     long size = raw_syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
-    if (is_error(size)) return 1;
+    if (is_error(size)) {
+        warn(
+            "the CPUs cannot be counted (sched_getaffinity: error %ld); using 1 processor; "
+            "GOMAXPROCS sets it",
+            -size);
+        return 1;
+    }
     int count = 0;
     for (size_t i = 0; i < static_cast<size_t>(size) / sizeof mask[0]; i++) {
         count += __builtin_popcountll(mask[i]);

@@ -114,14 +114,18 @@ void* probe_main(void* argument) {
     return nullptr;
 }
 
-// stackblock and stackblock_size stand side by side; their sum is the end that getattr_np tells.
+// stackblock and stackblock_size stand side by side; their sum is the end that getattr_np tells.  A
+// stack is whole pages just around what getattr_np tells: the sum alone also fits the thread's id
+// before the robust list's pointer, for one id in some thousands.
 bool find_stack_block(const ProbeResult& probe) {
+    constexpr uintptr_t kPage = 4096, kMostGuard = 1 << 20;
     const uintptr_t end = probe.stack_low + probe.stack_size;
     for (size_t at = identity_layout.list; at + 16 <= identity_layout.pthread_size; at += 8) {
         uintptr_t block, size;
         memcpy(&block, template_image + at, 8);
         memcpy(&size, template_image + at + 8, 8);
-        if (block != 0 && size >= probe.stack_size && block + size == end) {
+        if (block + size == end && block % kPage == 0 && block <= probe.stack_low &&
+            probe.stack_low - block <= kMostGuard) {
             identity_layout.stack_block = at;
             return true;
         }
@@ -209,7 +213,7 @@ void set_thread_fields(uintptr_t tp) {
 
 }  // namespace
 
-bool identity_probe(const char** reason) {
+bool identity_probe(const char** reason, long* error) {
     IdentityLayout& layout = identity_layout;
     const uint32_t* size = published("_thread_db_sizeof_pthread");
     auto static_info = reinterpret_cast<void (*)(size_t*, size_t*)>(
@@ -260,6 +264,7 @@ bool identity_probe(const char** reason) {
     const int rc = real.pthread_create(&thread, &attributes, probe_main, &probe);
     pthread_attr_destroy(&attributes);
     *reason = "the probe thread could not be started";
+    *error = rc;
     if (rc != 0) return false;
     real.pthread_join(thread, nullptr);
 

@@ -30,7 +30,8 @@ extern IdentityLayout identity_layout;
 
 // Starts and joins one real thread.  Main thread, before any fiber.  False (with a reason that is a
 // constant string) when this libc's layout is not understood.
-bool identity_probe(const char** reason);
+// *error is the errno of a call that failed.
+bool identity_probe(const char** reason, long* error);
 
 // Builds a block around thread pointer `tp` in zeroed memory.  Calls the program's calloc: only
 // with no runtime lock held and outside the runtime.  False: no memory.

@@ -70,6 +70,16 @@ bool within_small_loop(unsigned long pc, unsigned long other);
 // In one small loop and frame, and next to no register differs: it counts, reads and compares.
 bool stands_still(const RegisterSample& before, const RegisterSample& now);
 
+// What a handler gets that runs without a frame of the kernel's: no registers, this mask.
+class EmptyContext {
+  public:
+    explicit EmptyContext(uint64_t mask) { set_saved_mask(&context_, mask); }
+    void* get() { return &context_; }
+
+  private:
+    ucontext_t context_{};
+};
+
 // The kernel's frame of a handler that runs elsewhere than on the interrupted stack goes there, and
 // `then` runs on it in the handler's place; its return is the handler's.  The interrupted stack has
 // room for signal_frame_size() and the red zone.

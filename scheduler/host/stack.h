@@ -3,8 +3,9 @@
 // Slots of one size come from slabs: one mapping, reserved and not committed, never unmapped (what
 // stands at a slot's top is type-stable, stale wakers may look at it).  The guard is installed by
 // MADV_GUARD_INSTALL where the kernel has it (no VMA split), else by mprotect, two mappings each.
-// Under RLIMIT_AS, strict overcommit or mlockall a slab may be refused; single slots follow, then
-// the caller gets null and its program EAGAIN.
+// The first slab is one slot, each later one at most as many as there are, 64 in the end; one again
+// under mlockall(MCL_FUTURE) and where RLIMIT_AS or strict overcommit refuses more.  When one is
+// refused the caller gets null and its program EAGAIN.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +21,9 @@ struct StackSlot {
 
 // Takes unused slots of `size` bytes (a multiple of the page size).  Locks; runtime or program.
 bool stack_slot_map(size_t size, size_t guard, StackSlot* slot);
+
+// Gives back a slot that nobody used, for the next caller with this size.  It stays mapped.
+void stack_slot_return(const StackSlot& slot);
 
 // Gives the pages of [low, high) back to the kernel; the guard below stays.
 void stack_release_pages(uintptr_t low, uintptr_t high);

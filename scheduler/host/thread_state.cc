@@ -28,24 +28,26 @@ std::atomic<int> helper_tid{0};
 std::atomic<uint32_t> word{kIdle};
 std::atomic<int> asked_tid{0};
 std::atomic<long> answer{0};
+long proc_fd = -1;  // in the helper's table: a later chroot does not hide it
 bool is_running = false;
 bool is_perf_refused = false;
 
 const volatile uint32_t* address() { return reinterpret_cast<const volatile uint32_t*>(&word); }
 
-bool read_state(int tid) {
+ThreadState read_state(int tid) {
     Line path;
-    path.add("/proc/self/task/%d/stat", tid);
-    const long fd = raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_RDONLY | O_CLOEXEC);
-    if (is_error(fd)) return false;
+    path.add("%d/stat", tid);
+    const long fd = raw_syscall(SYS_openat, proc_fd, path.text(), O_RDONLY | O_CLOEXEC);
+    if (is_error(proc_fd) || is_error(fd)) return ThreadState::kUnknown;
     char line[256];
     const long size = raw_read(static_cast<int>(fd), line, sizeof line);
     raw_close(static_cast<int>(fd));
     for (long i = size - 1; i > 1;
          i--)  // the name in parentheses may hold anything: from the right
         if (line[i - 1] == ')' && line[i] == ' ' && i + 1 < size)
-            return line[i + 1] == 'S' || line[i + 1] == 'D';
-    return false;
+            return line[i + 1] == 'S' || line[i + 1] == 'D' ? ThreadState::kSleeps
+                                                            : ThreadState::kRuns;
+    return ThreadState::kUnknown;
 }
 
 // The mapping keeps the event when its descriptor is closed.  -errno or the address.
@@ -76,10 +78,13 @@ bool is_asked() {
     raw_sigprocmask(SIG_SETMASK, &blocked, nullptr);
     // The copy of the table would keep the program's files open.
     raw_syscall(SYS_close_range, 0u, ~0u, 0);
+    proc_fd =
+        raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (;;) {
         while (!is_asked()) raw_futex_wait(address(), word.load(), nullptr);
         const int tid = asked_tid.load();
-        answer.store(word.load() == kAskedRing ? open_ring(tid) : long{read_state(tid)});
+        answer.store(word.load() == kAskedRing ? open_ring(tid)
+                                               : static_cast<long>(read_state(tid)));
         word.store(kAnswered, std::memory_order_release);
         raw_futex_wake(address(), 1);
     }
@@ -112,8 +117,9 @@ const volatile perf_event_mmap_page* control(const SwitchRing& ring) {
 
 }  // namespace
 
-bool is_asleep_in_kernel(int tid, int open_signal) {
-    return ask(kAskedState, tid, open_signal) == 1;
+ThreadState kernel_thread_state(int tid, int open_signal) {
+    const long state = ask(kAskedState, tid, open_signal);
+    return is_error(state) ? ThreadState::kUnknown : static_cast<ThreadState>(state);
 }
 
 bool switch_ring_open(SwitchRing* ring, int tid, int open_signal) {

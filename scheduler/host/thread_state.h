@@ -12,10 +12,12 @@
 
 namespace pfiber::host {
 
-// Kernel thread `tid` is in state S or D.  False when that cannot be told.  One caller at a time,
-// the monitor; takes some ten microseconds.  `open_signal` is the one that the helper does not
-// block: a change of credentials asks every kernel thread by it.
-bool is_asleep_in_kernel(int tid, int open_signal);
+enum class ThreadState { kRuns, kSleeps, kUnknown };
+
+// Whether kernel thread `tid` is in state S or D; unknown without /proc, or when the kernel refuses
+// the helper.  One caller at a time, the monitor; takes some ten microseconds.  `open_signal` is
+// the one that the helper does not block: a change of credentials asks every kernel thread by it.
+ThreadState kernel_thread_state(int tid, int open_signal);
 
 // The last context switches of one kernel thread (PERF_RECORD_SWITCH), written by the kernel into
 // memory that both see.
@@ -30,6 +32,7 @@ bool switch_ring_open(SwitchRing* ring, int tid, int open_signal);
 uint64_t switch_ring_position(const SwitchRing& ring);
 // At `position` the thread left its CPU of its own will, and has not come back.
 bool switch_ring_is_asleep(const SwitchRing& ring, uint64_t position);
+
 int thread_state_helper();  // its kernel thread; 0: none, -1: it is being started
 
 void thread_state_after_fork();

@@ -22,7 +22,7 @@ struct State {
     int started = 0;  // workers that were woken; they look at every queue
     int taken = 0;
 
-    bool take_idle() {
+    bool take_idle(bool is_waker) {
         lock.acquire();
         const bool has_one = idle > 0;
         if (has_one) {
@@ -30,16 +30,16 @@ struct State {
             words.idle_processor_count.fetch_sub(1);
         }
         words.need_spinning.store(has_one ? 0 : 1);
+        if (!has_one && is_waker) words.spinning.fetch_sub(1);
         lock.release();
         return has_one;
     }
+    void wake() {
+        if (words.must_wake() && take_idle(true)) started++;
+    }
     void submit(int i) {
         queue.put(&items[i], false, [](Item**, uint32_t) {});
-        if (!words.must_wake()) return;
-        if (take_idle())
-            started++;
-        else
-            words.spinning.fetch_sub(1);
+        wake();
     }
     bool steal() {
         Item* batch[RunQueue<ModelPlatform, Item>::kCapacity / 2];
@@ -51,12 +51,7 @@ struct State {
     void look_for_work(bool is_spinning) {
         for (;;) {
             if (steal()) {
-                if (is_spinning && words.was_last_spinner() && words.must_wake()) {
-                    if (take_idle())
-                        started++;
-                    else
-                        words.spinning.fetch_sub(1);
-                }
+                if (is_spinning && words.was_last_spinner()) wake();
                 return;
             }
             lock.acquire();
@@ -73,7 +68,7 @@ struct State {
             const bool must_look = words.must_look_again(is_spinning);
             is_spinning = false;
             if (!must_look || queue.is_empty()) return;
-            if (!take_idle()) return;
+            if (!take_idle(false)) return;
             is_spinning = true;
             words.spinning.fetch_add(1);
         }

@@ -163,7 +163,7 @@ void check_now_and_then() {
     const bool is_new_call = !is_idle && progress != last_progress;
     last_progress = progress;
     if (seen.empty() || !(is_idle || in_call) || is_new_call ||
-        g_scheduler.thread_refused.peek() != 0 ||
+        g_scheduler.thread_refused.peek() != 0 || refuses_every_thread() ||
         g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
         lying.clear();
         was_idle = false;

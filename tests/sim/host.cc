@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "scheduler/host/context.h"
@@ -19,6 +20,12 @@ namespace pfiber::sim {
 
 long simulated_syscall(long number, long a, long b, long c, long d, long e, long f) {
     return g_kernel.call(number, a, b, c, d, e, f);
+}
+
+// Not where fibers wait for each other while bound to their kernel threads.
+bool refuses_every_thread() {
+    return g_config.faults && g_config.seed % 4 == 0 && strcmp(g_config.workload, "locked") != 0 &&
+           strcmp(g_config.workload, "mix") != 0;
 }
 
 int64_t SimPlatform::now_ns() {
@@ -66,7 +73,7 @@ Transfer jump(Context target, void* argument) {
     return boost::context::detail::jump_fcontext(target, argument);
 }
 
-void detect_fsgsbase() {}
+bool detect_fsgsbase() { return true; }
 
 void set_thread_pointer(uintptr_t tp) {
     KernelThread* self = g_machine.self;
@@ -77,7 +84,7 @@ void set_thread_pointer(uintptr_t tp) {
 
 // ---- identity.h
 
-bool identity_probe(const char**) { return true; }
+bool identity_probe(const char**, long*) { return true; }
 
 uintptr_t thread_pointer() { return g_machine.self->fs; }
 
@@ -105,7 +112,9 @@ void kernel_thread_memory_destroy(KernelThreadMemory* memory) {
 int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), void* argument,
                         std::atomic<int>* tid, bool) {
     sim::step(5000);
-    if (sim::g_config.faults && g_runtime_started && g_machine.random.one_in(5)) return -EAGAIN;
+    if (sim::g_config.faults && g_runtime_started &&
+        (sim::refuses_every_thread() || g_machine.random.one_in(5)))
+        return -EAGAIN;
     g_machine.create(memory.tp, reinterpret_cast<void*>(memory.stack_top),
                      memory.stack_top - reinterpret_cast<uintptr_t>(memory.base) - 4096, entry,
                      argument, tid);
@@ -114,13 +123,15 @@ int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), 
 }
 
 // A question to another thread takes its time; the answer may be old when it comes.
-bool is_asleep_in_kernel(int tid, int) {
+ThreadState kernel_thread_state(int tid, int) {
     sim::step(3000);
     const KernelThread* thread = g_machine.find(tid);
+    // Without /proc, or a thread for the look, nobody knows.
+    if (sim::g_config.faults && g_machine.random.one_in(4)) return ThreadState::kUnknown;
     const bool sleeps = thread != nullptr && thread->run == sim::Run::kBlocked &&
                         thread->blocked != sim::Blocked::kStall;
     sim::step(3000);
-    return sleeps;
+    return sleeps ? ThreadState::kSleeps : ThreadState::kRuns;
 }
 
 // Rings are refused to every other machine.  A position counts the switches, and its lowest bit

@@ -326,7 +326,8 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
     switch (number) {  // no scheduling point: memory is the real one
         case SYS_mmap:
         case SYS_mremap:
-            if (self != nullptr && number == SYS_mremap && fault(3)) return -ENOMEM;
+            // A timer heap's first piece of memory, or more of it.
+            if (self != nullptr && (number == SYS_mremap || b == 4096) && fault(3)) return -ENOMEM;
             [[fallthrough]];
         case SYS_munmap:
         case SYS_madvise:
@@ -419,7 +420,9 @@ long Kernel::call(long number, long a, long b, long c, long d, long e, long f) {
         case SYS_timer_settime: {
             const auto* period = reinterpret_cast<const itimerspec*>(c);
             self->timer_period_ps = to_ns(&period->it_interval) * 1000;
-            self->timer_next_ps = g_machine.cpu_ps(self) + self->timer_period_ps;
+            self->timer_next_ps = self->timer_period_ps == 0
+                                      ? INT64_MAX
+                                      : g_machine.cpu_ps(self) + self->timer_period_ps;
             return 0;
         }
         case SYS_timer_delete:

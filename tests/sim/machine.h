@@ -54,6 +54,7 @@ struct Config {
     const char* pollers = nullptr;  // processor, global; null: by the seed
 };
 inline Config g_config;
+bool refuses_every_thread();  // after the start, for the whole run
 
 enum class Run : uint8_t { kDead, kWaitsForCpu, kOnCpu, kBlocked, kWaking };
 enum class Blocked : uint8_t { kNone, kFutex, kEpoll, kSleep, kStall };

@@ -365,6 +365,8 @@ void workload_start(void*) {
     // Threads that wait for a CPU, and not the scheduler, decide on a machine that is too small.
     const int64_t share = g_config.processors / g_config.cpus;
     if (share > 0) g_lateness_bound_ns += share * 8000000;
+    // Calls may take up every thread that there is.
+    if (refuses_every_thread()) g_lateness_bound_ns += 1000000000;
     g_machine.watch = check_now_and_then;
     g_machine.quiescent = check_quiescent;
     g_machine.stuck = [] { fail("nothing can run any more and the program has not ended"); };

@@ -37,6 +37,58 @@ static void* busy(void*) {
     return nullptr;
 }
 
+// The children return from the handler into what it interrupted, and finish that.
+static std::atomic<int> forks;
+static volatile bool is_child;
+static void fork_and_return(int) {
+    int saved = errno;
+    pid_t p = fork();
+    CHECK(p >= 0);
+    if (p == 0) is_child = true;
+    if (p > 0) forks++;
+    errno = saved;
+}
+static void* reads_on(void* arg) {
+    const int fd = (int)(intptr_t)arg;
+    int raised = 0;
+    for (int i = 0; i < 200; i++) raised += raise(SIGUSR2) == 0;
+    sem_post(&ready);
+    char c = 0;
+    CHECK(take(fd, &c, 1) == 1 && raised == 200);
+    nap(1);
+    if (is_child) _exit(c == 'g' ? 33 : 1);
+    return nullptr;
+}
+static void children_go_on() {
+    int go[2];
+    CHECK(pipe(go) == 0);
+    struct sigaction a = {};
+    a.sa_handler = fork_and_return;
+    a.sa_flags = SA_RESTART;
+    CHECK(sigaction(SIGUSR1, &a, nullptr) == 0);
+    CHECK(signal(SIGUSR2, [](int) {}) != SIG_ERR);
+    pthread_t t = start(reads_on, (void*)(intptr_t)go[0]);
+    for (int i = 0; i < 5; i++) CHECK(pthread_kill(t, SIGUSR1) == 0);
+    wait_sem(&ready);
+    nap(5);
+    for (int i = 0; i < 3; i++) {
+        const int before = forks;
+        CHECK(pthread_kill(t, SIGUSR1) == 0);
+        while (forks == before) nap(1);
+    }
+    // One byte for each: the signals that were pending at once made one child or more.
+    const int made_here = forks;
+    for (int i = 0; i <= made_here; i++) put(go[1], "g", 1);
+    finish(t);
+    int ended = 0;
+    for (int i = 0; i < made_here; i++) {
+        int status = 0;
+        CHECK(wait(&status) > 0);
+        ended += exited_with(status, 33);
+    }
+    printf("children that went on: %s\n", ended == made_here ? "all" : "some failed");
+}
+
 int main() {
     CHECK(sem_init(&done, 0, 0) == 0 && sem_init(&ready, 0, 0) == 0);
     CHECK(pipe(fds) == 0);
@@ -61,6 +113,7 @@ int main() {
     stop = true;
     put(hold[1], "e", 1);
     for (pthread_t one : t) finish(one);
+    children_go_on();
     printf("%d children from handlers, %d right\n", (int)made, right);
     return right != 10;
 }

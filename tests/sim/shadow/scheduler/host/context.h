@@ -16,7 +16,7 @@ inline Context make_context(void* stack_top, size_t size, ContextEntry entry) {
     return boost::context::detail::make_fcontext(stack_top, size, entry);
 }
 Transfer jump(Context target, void* argument);
-void detect_fsgsbase();
+bool detect_fsgsbase();
 void set_thread_pointer(uintptr_t tp);
 
 }  // namespace pfiber::host

@@ -12,7 +12,7 @@ struct IdentityLayout {
 };
 inline IdentityLayout identity_layout;
 
-bool identity_probe(const char** reason);
+bool identity_probe(const char** reason, long* error);
 inline bool identity_create(uintptr_t) { return true; }
 inline void identity_recycle(uintptr_t) {}
 inline void identity_assign(uintptr_t, uint32_t, uintptr_t, size_t, size_t) {}
