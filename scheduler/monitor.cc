@@ -28,7 +28,7 @@ constexpr int64_t kPollLateNs = 10000000;
 constexpr int64_t kTimerAskNs = 20000;            // an overdue timer: its processor is asked,
 constexpr int64_t kTimerLateNs = 100000;          // and then the monitor runs it itself
 constexpr int64_t kUpdateEveryNs = 1000000000;    // Go's: affinity and cgroup limit
-constexpr int64_t kCoveredTimerLateNs = 4000000;  // while somebody sleeps in the pollers for it
+constexpr int64_t kCoveredTimerLateNs = 4000000;  // while somebody sleeps in the pollers
 constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 

@@ -214,8 +214,8 @@ void late_timers() {
 // computations, at times calls that last, too, and others wait behind them.
 void long_rest() {
     g_machine.calm();
-    g_lateness_bound_ns = INT64_MAX;  // of the rest
-    const bool with_calls = g_program.one_in(2);
+    g_lateness_bound_ns = INT64_MAX;                                  // of the rest
+    const bool with_calls = g_program.one_in(2) && !g_config.faults;  // each needs a thread
     for (int round = 0; round < 2; round++) {
         sleep_for(300 * kMs + g_program.skewed(200 * kMs));
         const int64_t fibers = g_config.processors + 1;
