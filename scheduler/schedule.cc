@@ -95,7 +95,12 @@ Fiber* next_local(Worker* worker) {
 
 void start_running(Worker* worker, Fiber* fiber) {
     fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
-    if (worker->processor != nullptr) fiber->last_processor = worker->processor->id;
+    Processor* processor = worker->processor;
+    if (processor == nullptr) return;
+    fiber->last_processor = processor->id;
+    const int64_t timer = processor->timers.earliest_ns();
+    if (__builtin_expect(timer < g_scheduler.monitor_covers_ns.load(std::memory_order_relaxed), 0))
+        tell_monitor_of_timer(timer);
 }
 
 }  // namespace
