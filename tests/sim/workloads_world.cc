@@ -44,6 +44,9 @@ void resizing() {
         beside = &kWorkloads[g_program.below(kWorkloadCount)];
         for (const char* name : kNotThese)
             if (beside != nullptr && strcmp(beside->name, name) == 0) beside = nullptr;
+        // Fibers that are to be bound wait for kernel threads that never come.
+        if (beside != nullptr && g_config.faults && strcmp(beside->name, "locked") == 0)
+            beside = nullptr;
     }
     record(Event::kNote, 0, 0, beside->name);
     g_lateness_bound_ns += 200 * kMs;  // at times on one processor
