@@ -22,6 +22,24 @@ void cpu_time_switch(Worker* worker, Fiber* from, Fiber* to) {
     to->cpu_start_ns = now;
 }
 
+namespace {
+
+// Another one that runs since before the accounting began, and perhaps never yields: from now on.
+// It may leave that worker at this very moment; then its next switch starts anew.
+void begin_for_running(Fiber* fiber) {
+    const FiberState state = fiber->state.load();
+    const Worker* worker = fiber->worker;
+    if ((state != FiberState::kRunning && state != FiberState::kInCall) || worker == nullptr) return;
+    const int64_t now = host::thread_cpu_ns(worker->tid.load());
+    int64_t none = -1;
+    if (__atomic_compare_exchange_n(&fiber->cpu_start_ns, &none, now, false, __ATOMIC_SEQ_CST,
+                                    __ATOMIC_SEQ_CST) &&
+        static_cast<Worker* volatile&>(fiber->worker) != worker)
+        __atomic_store_n(&fiber->cpu_start_ns, -1, __ATOMIC_SEQ_CST);
+}
+
+}  // namespace
+
 int64_t cpu_time_of(Fiber* fiber) {
     Fiber* self = current_fiber();
     // Not moved to another worker between the two readings: their clocks have nothing in common.
@@ -31,6 +49,7 @@ int64_t cpu_time_of(Fiber* fiber) {
     }
     // It was running when the accounting began, and perhaps nobody ever makes it yield.
     if (self->cpu_start_ns < 0) self->cpu_start_ns = worker_cpu_ns();
+    if (fiber != self && fiber->cpu_start_ns < 0) begin_for_running(fiber);
     const int64_t total = fiber->cpu_ns;
     const int64_t start = fiber->cpu_start_ns;
     if (start < 0) return total;

@@ -67,6 +67,8 @@ struct Cond {
     uint32_t group_signals[2];
 
     static Cond* of(pthread_cond_t* cond) { return reinterpret_cast<Cond*>(cond); }
+    // Private ones have no groups: how many waiters run a handler.
+    uint32_t* interrupted() { return &group_refs[0]; }
 };
 static_assert(sizeof(Cond) == sizeof(pthread_cond_t) && sizeof(cnd_t) == sizeof(pthread_cond_t));
 static_assert(offsetof(pthread_cond_t, __data.__wrefs) == offsetof(Cond, waiters));

@@ -4,6 +4,10 @@
 // lock by whoever takes the waiter off the queue: so a woken waiter touches the object no more, and
 // it may be destroyed right after a broadcast.  A waiter that was signalled returns normally even
 // if a cancellation is pending; one that was not has consumed no signal.
+//
+// A signal handler takes its thread off the queue, but not out of the wait: it stays counted, and
+// goes back unless somebody signalled since it began to wait, which each signaller leaves word of.
+// pthread_cond_destroy waits for such threads, as libc's does for all.
 #include "shim/cond.h"
 
 #include <errno.h>
@@ -19,17 +23,48 @@ namespace {
 struct Waiting {
     Cond* cond;
     Mutex* mutex;
+    uint64_t signals_before = 0;   // how many there had been when it joined
+    bool is_interrupted = false;   // a handler runs, or ran, in this wait
+    bool missed_a_signal = false;  // somebody signalled meanwhile
 };
 
+uint64_t signals_so_far(Cond* cond) { return __atomic_load_n(&cond->sequence, __ATOMIC_SEQ_CST); }
+
 bool join_queue(const void*, void* argument) {
-    static_cast<Waiting*>(argument)->cond->waiters.fetch_add(Cond::kOneWaiter,
-                                                             std::memory_order_seq_cst);
+    auto* waiting = static_cast<Waiting*>(argument);
+    if (waiting->is_interrupted) {
+        waiting->missed_a_signal = signals_so_far(waiting->cond) != waiting->signals_before;
+        return !waiting->missed_a_signal;
+    }
+    waiting->signals_before = signals_so_far(waiting->cond);
+    waiting->cond->waiters.fetch_add(Cond::kOneWaiter, std::memory_order_seq_cst);
     return true;
 }
 
 void leave_queue(void* argument) {
-    static_cast<Waiting*>(argument)->cond->waiters.fetch_sub(Cond::kOneWaiter,
-                                                             std::memory_order_relaxed);
+    auto* waiting = static_cast<Waiting*>(argument);
+    const Fiber* fiber = current_fiber();
+    if (fiber == nullptr || fiber->park.outcome() != Wake::kSignal) {
+        waiting->cond->waiters.fetch_sub(Cond::kOneWaiter, std::memory_order_relaxed);
+    } else if (!waiting->is_interrupted) {
+        waiting->is_interrupted = true;
+        __atomic_fetch_add(waiting->cond->interrupted(), 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+// The end of a wait that a handler interrupted; `is_counted`: nobody took it off the queue for
+// good.
+void end_interrupted(Cond* cond, bool is_counted) {
+    if (is_counted) cond->waiters.fetch_sub(Cond::kOneWaiter, std::memory_order_relaxed);
+    uint32_t* const word = cond->interrupted();
+    if (__atomic_fetch_sub(word, 1, __ATOMIC_SEQ_CST) == 1) {
+        OptionalSection section;
+        wake_address(word, INT32_MAX);
+    }
+}
+
+bool is_anybody_interrupted(const void* word, void*) {
+    return __atomic_load_n(static_cast<const uint32_t*>(word), __ATOMIC_SEQ_CST) != 0;
 }
 
 void settle(void* cond) {
@@ -76,7 +111,9 @@ int wake_shared(Cond* cond, int count) {
 int wake(Cond* cond, int count) {
     const uint32_t waiters = cond->waiters.load(std::memory_order_seq_cst);
     if ((waiters & Cond::kShared) != 0) return wake_shared(cond, count);
-    if (waiters >= Cond::kOneWaiter) wake_address(cond, count, kAnyBits, settle, cond);
+    if (waiters < Cond::kOneWaiter) return 0;
+    __atomic_fetch_add(&cond->sequence, 1, __ATOMIC_SEQ_CST);
+    wake_address(cond, count, kAnyBits, settle, cond);
     return 0;
 }
 
@@ -103,16 +140,23 @@ int cond_wait(Cond* cond, Mutex* mutex, TimeLimit limit) {
     request.reason = WaitReason::kCond;
     request.deadline_ns = deadline.monotonic_ns();
     WaitResult result;
-    bool is_cancelled = false;
-    {
-        OptionalSection section;
+    bool is_cancelled = false, was_taken_off = true;
+    request.was_unlinked = &was_taken_off;
+    do {
+        OptionalSection section;  // handlers run when it is left
         is_cancelled = fiber != nullptr && cancellation_is_due(fiber);
-        if (!is_cancelled) result = wait_on_address(request);
-    }
-    if (is_cancelled) {  // with the mutex as it was
+        if (is_cancelled) break;
+        result = wait_on_address(request);
+        request.after_enqueue = nullptr;  // the mutex is released
+        request.at_front = true;
+    } while (waiting.is_interrupted && !waiting.missed_a_signal && !was_taken_off &&
+             result.outcome == Wake::kSignal);
+    if (is_cancelled && !waiting.is_interrupted) {  // with the mutex as it was
         cancellation_point(fiber);
         return 0;
     }
+    if (waiting.is_interrupted) end_interrupted(cond, is_cancelled || waiting.missed_a_signal);
+    if (is_cancelled) result.outcome = Wake::kCancel;
     const int locked = mutex_lock_after_wait(mutex);
     if (result.outcome == Wake::kCancel && fiber != nullptr) cancellation_point(fiber);
     if (locked != 0) return locked;  // EOWNERDEAD, ENOTRECOVERABLE
@@ -125,9 +169,14 @@ int cond_signal(Cond* cond) { return wake(cond, 1); }
 int cond_broadcast(Cond* cond) { return wake(cond, INT32_MAX); }
 
 int cond_destroy(Cond* cond) {
-    return is_shared(cond)
-               ? libc_sync().pthread_cond_destroy(reinterpret_cast<pthread_cond_t*>(cond))
-               : 0;
+    if (is_shared(cond))
+        return libc_sync().pthread_cond_destroy(reinterpret_cast<pthread_cond_t*>(cond));
+    while (is_anybody_interrupted(cond->interrupted(), nullptr)) {
+        OptionalSection section;
+        wait_on_address(cond->interrupted(), is_anybody_interrupted, nullptr, nullptr, kNever,
+                        WaitReason::kCond);
+    }
+    return 0;
 }
 
 }  // namespace pfiber::shim

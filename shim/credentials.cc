@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 
 #include <atomic>
 
@@ -22,6 +23,7 @@ constexpr int kMostThreads = 4096;
 
 struct Request {
     std::atomic<int> active{0};
+    std::atomic<int> error{0};
     long number, arguments[3];
     std::atomic<int> count{0};
     struct {
@@ -112,15 +114,16 @@ void credentials_check() {
         if (request.threads[i].tid.load() != tid || request.threads[i].done.load() != 0) continue;
         const long rc = host::raw_syscall(request.number, request.arguments[0],
                                           request.arguments[1], request.arguments[2]);
-        // One thread with other rights than the rest is a security hole: no way on.
-        if (rc != 0) host::fatal("set*id failed on one kernel thread only (error %ld)", -rc);
+        if (rc != 0) request.error.store(static_cast<int>(-rc));
         request.threads[i].done.store(1);
     }
 }
 
 void credentials_serve() { credentials_check(); }
 
-long set_credentials(long number, long a, long b, long c) {
+namespace {
+
+long broadcast(long number, long a, long b, long c, int* error) {
     OptionalSection section;
     LockGuard guard(request_lock);
     const long rc = host::raw_syscall(number, a, b, c);
@@ -130,6 +133,7 @@ long set_credentials(long number, long a, long b, long c) {
     request.arguments[1] = b;
     request.arguments[2] = c;
     request.count.store(0);
+    request.error.store(0);
     request.active.store(1, std::memory_order_release);
     // A thread cloned meanwhile inherits either credentials: look again until nobody is new.
     while (ask_new_threads(host::raw_gettid())) {
@@ -137,7 +141,21 @@ long set_credentials(long number, long a, long b, long c) {
         await_all();
     }
     request.active.store(0);
+    *error = request.error.load();
     return 0;
+}
+
+}  // namespace
+
+long set_credentials(long number, long a, long b, long c) {
+    int error = 0;
+    const long rc = broadcast(number, a, b, c, &error);
+    // One thread with other rights than the rest is a security hole: no way on, as in libc.
+    if (error != 0) {
+        host::warn("set*id failed on one kernel thread only (error %d): abort", error);
+        abort();
+    }
+    return rc;
 }
 
 }  // namespace pfiber::shim

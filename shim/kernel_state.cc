@@ -315,11 +315,11 @@ int kernel_state_of_new(Fiber* fiber, const ThreadAttributes& wanted) {
     const bool has_mask =
         wanted.mask_bytes != 0 && !is_everywhere(wanted.mask_bytes, wanted.cpu_mask);
     const bool has_policy = wanted.has_policy && (wanted.policy != SCHED_OTHER || inherits);
-    if (!inherits && !has_mask && !has_policy) return 0;
-    if (has_policy) {
+    if (wanted.has_policy) {
         if (const long rc = check_policy(wanted.policy, wanted.priority); rc != 0)
             return static_cast<int>(-rc);
     }
+    if (!inherits && !has_mask && !has_policy) return 0;
     if (!bind_to_new_worker(fiber)) return EAGAIN;
     thread_of(fiber)->has_kernel_state = true;
     const int tid = worker_tid(fiber);
