@@ -29,7 +29,8 @@ namespace {
 void begin_for_running(Fiber* fiber) {
     const FiberState state = fiber->state.load();
     const Worker* worker = fiber->worker;
-    if ((state != FiberState::kRunning && state != FiberState::kInCall) || worker == nullptr) return;
+    if ((state != FiberState::kRunning && state != FiberState::kInCall) || worker == nullptr)
+        return;
     const int64_t now = host::thread_cpu_ns(worker->tid.load());
     int64_t none = -1;
     if (__atomic_compare_exchange_n(&fiber->cpu_start_ns, &none, now, false, __ATOMIC_SEQ_CST,
