@@ -75,7 +75,8 @@ class AcceptTurn {
 
 long accept_on(Fiber* fiber, int fd, sockaddr* address, socklen_t* length, int flags) {
     Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr || !is_listening(descriptor, fd))
+    const bool is_refused = (flags & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) != 0;
+    if (descriptor == nullptr || is_refused || !is_listening(descriptor, fd))
         return is_hidden(fd)
                    ? -EBADF
                    : maybe_call(fiber, Restart::kYes, SYS_accept4, fd, address, length, flags);
@@ -233,7 +234,14 @@ int pf_socketpair(int family, int type, int protocol, int fds[2]) {
 
 int pf_shutdown(int fd, int how) {
     if (is_hidden(fd)) return static_cast<int>(result(-EBADF));
-    return static_cast<int>(result(host::raw_syscall(SYS_shutdown, fd, how)));
+    const long answer = host::raw_syscall(SYS_shutdown, fd, how);
+    // A UNIX socket whose buffer is full raises no edge when its own sending ends.
+    Descriptor* descriptor = answer == 0 ? descriptor_if_known(fd) : nullptr;
+    if (descriptor != nullptr && current_fiber() != nullptr) {
+        OptionalSection section;
+        io_restore_ready(descriptor, kRead | kWrite);
+    }
+    return static_cast<int>(result(answer));
 }
 
 int pf_listen(int fd, int backlog) {

@@ -384,17 +384,23 @@ long dispatch(long number, const long* a) {
             return generic_call(fiber, interpose::Region::kHandOff, number, a);
         case SYS_gettid:
             return fiber != nullptr ? static_cast<long>(fiber->tid) : host::raw_gettid();
-        // Never blocking, or not returning here as it was called.
-        case SYS_getpid:
         case SYS_clone:
         case SYS_clone3:
         case SYS_fork:
-        case SYS_vfork:
+            return interpose::raw_fork_call(fiber, number, a);
         case SYS_exit:
+            // The kernel thread is not the caller's; the last thread takes the process with it.
+            if (fiber == nullptr) break;
+            if (live_fibers() <= 1) host::raw_syscall(SYS_exit_group, a[0]);
+            pf_pthread_exit(nullptr);  // does not return
+            break;
+        // Never blocking, or not returning here as it was called.
+        case SYS_getpid:
+        case SYS_vfork:
         case SYS_exit_group:
         case SYS_membarrier:
         case SYS_getrandom:
-            return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+            break;
         default: {
             long answer = 0;
             if (interpose::serve_thread_call(number, a, &answer)) return answer;
@@ -402,6 +408,7 @@ long dispatch(long number, const long* a) {
             return generic_call(fiber, interpose::Region::kMaybe, number, a);
         }
     }
+    return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
 }  // namespace

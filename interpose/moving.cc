@@ -13,13 +13,11 @@ namespace pfiber::interpose {
 
 namespace {
 
-// 0 when the descriptor is ready or never waits, else -errno.
-long wait_ready(Fiber* fiber, int fd, uint8_t direction) {
-    Descriptor* descriptor = descriptor_of(fd);
-    if (descriptor == nullptr) return 0;
-    const DescriptorKind kind = kind_of(descriptor, fd);
+// 0 when the descriptor is ready or never waits, else -errno.  The call itself is made on
+// waiting.fd: the number may have been closed meanwhile.
+long wait_ready(Fiber* fiber, Waiting& waiting, uint8_t direction) {
+    const DescriptorKind kind = kind_of(waiting.descriptor, waiting.fd);
     if (kind == DescriptorKind::kRegular || kind == DescriptorKind::kUnknown) return 0;
-    Waiting waiting(fiber, fd, descriptor, direction);
     const auto go_on = [](int) { return 0L; };
     return polled_call(fiber, waiting, direction == kRead ? POLLIN : POLLOUT, go_on, go_on);
 }
@@ -41,38 +39,42 @@ size_t room_of(int fd) {
 
 long sendfile_on(Fiber* fiber, int out, int in, off64_t* offset, size_t count) {
     Descriptor* descriptor = descriptor_of(out);
-    const bool is_socket =
-        descriptor != nullptr && kind_of(descriptor, out) == DescriptorKind::kSocket;
+    if (descriptor == nullptr) return host::raw_syscall(SYS_sendfile, out, in, offset, count);
+    const bool is_socket = kind_of(descriptor, out) == DescriptorKind::kSocket;
+    Waiting waiting(fiber, out, descriptor, kWrite);
     size_t done = 0;
     for (;;) {
-        const long waited = wait_ready(fiber, out, kWrite);
+        const long waited = wait_ready(fiber, waiting, kWrite);
         if (waited != 0) return done > 0 ? static_cast<long>(done) : waited;
         size_t part = count - done;
         if (is_socket && part > 0) {
-            const size_t room = room_of(out);
+            const size_t room = room_of(waiting.fd);
             if (part > room) part = room;
         }
         // Only the kernel may look at the caller's offset.
         const PredictedCall call = offset == nullptr ? predict_read(SYS_sendfile, in, -1, part)
                                                      : PredictedCall(file_key(SYS_sendfile, in));
         const long answer =
-            predicted_call(fiber, call, Restart::kYes, SYS_sendfile, out, in, offset, part);
+            predicted_call(fiber, call, Restart::kYes, SYS_sendfile, waiting.fd, in, offset, part);
         if (answer <= 0) return done > 0 ? static_cast<long>(done) : answer;
         done += static_cast<size_t>(answer);
         if (done >= count || !is_socket) return static_cast<long>(done);
         RuntimeSection::enter(fiber);
-        const bool stops = is_nonblocking(descriptor, out);
+        const bool stops = is_nonblocking(waiting.descriptor, waiting.fd);
         RuntimeSection::leave(fiber);
         if (stops && static_cast<size_t>(answer) < part) return static_cast<long>(done);
     }
 }
 
-// Both ends, then the call.
+// Both ends, then call(in, out).
 template <class Call>
 long between(Fiber* fiber, int in, int out, Call&& call) {
-    long waited = wait_ready(fiber, in, kRead);
-    if (waited == 0) waited = wait_ready(fiber, out, kWrite);
-    return waited != 0 ? waited : call();
+    Descriptor *source = descriptor_of(in), *sink = descriptor_of(out);
+    if (source == nullptr || sink == nullptr) return call(in, out);
+    Waiting from(fiber, in, source, kRead), to(fiber, out, sink, kWrite);
+    long waited = wait_ready(fiber, from, kRead);
+    if (waited == 0) waited = wait_ready(fiber, to, kWrite);
+    return waited != 0 ? waited : call(from.fd, to.fd);
 }
 
 }  // namespace
@@ -96,11 +98,11 @@ ssize_t pf_splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size
     if (fiber == nullptr)
         return result(host::raw_syscall(SYS_splice, in, in_offset, out, out_offset, size, flags));
     shim::cancellation_point(fiber);
-    const auto call = [&] {
-        return maybe_call(fiber, Restart::kYes, SYS_splice, in, in_offset, out, out_offset, size,
+    const auto call = [&](int from, int to) {
+        return maybe_call(fiber, Restart::kYes, SYS_splice, from, in_offset, to, out_offset, size,
                           flags);
     };
-    return result((flags & SPLICE_F_NONBLOCK) != 0 || size == 0 ? call()
+    return result((flags & SPLICE_F_NONBLOCK) != 0 || size == 0 ? call(in, out)
                                                                 : between(fiber, in, out, call));
 }
 
@@ -108,10 +110,10 @@ ssize_t pf_tee(int in, int out, size_t size, unsigned flags) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return result(host::raw_syscall(SYS_tee, in, out, size, flags));
     shim::cancellation_point(fiber);
-    const auto call = [&] {
-        return maybe_call(fiber, Restart::kYes, SYS_tee, in, out, size, flags);
+    const auto call = [&](int from, int to) {
+        return maybe_call(fiber, Restart::kYes, SYS_tee, from, to, size, flags);
     };
-    return result((flags & SPLICE_F_NONBLOCK) != 0 || size == 0 ? call()
+    return result((flags & SPLICE_F_NONBLOCK) != 0 || size == 0 ? call(in, out)
                                                                 : between(fiber, in, out, call));
 }
 
@@ -119,13 +121,17 @@ ssize_t pf_vmsplice(int fd, const iovec* vector, size_t count, unsigned flags) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return result(host::raw_syscall(SYS_vmsplice, fd, vector, count, flags));
     shim::cancellation_point(fiber);
-    if ((flags & SPLICE_F_NONBLOCK) == 0 && count != 0) {
-        const long mode = host::raw_syscall(SYS_fcntl, fd, F_GETFL);
-        const bool reads = !host::is_error(mode) && (mode & O_ACCMODE) == O_RDONLY;
-        const long waited = wait_ready(fiber, fd, reads ? kRead : kWrite);
-        if (waited != 0) return result(waited);
-    }
-    return result(maybe_call(fiber, Restart::kYes, SYS_vmsplice, fd, vector, count, flags));
+    const auto call = [&](int number) {
+        return maybe_call(fiber, Restart::kYes, SYS_vmsplice, number, vector, count, flags);
+    };
+    Descriptor* descriptor = descriptor_of(fd);
+    if ((flags & SPLICE_F_NONBLOCK) != 0 || count == 0 || descriptor == nullptr)
+        return result(call(fd));
+    const long mode = host::raw_syscall(SYS_fcntl, fd, F_GETFL);
+    const bool reads = !host::is_error(mode) && (mode & O_ACCMODE) == O_RDONLY;
+    Waiting waiting(fiber, fd, descriptor, reads ? kRead : kWrite);
+    const long waited = wait_ready(fiber, waiting, reads ? kRead : kWrite);
+    return result(waited != 0 ? waited : call(waiting.fd));
 }
 
 ssize_t pf_copy_file_range(int in, off64_t* in_offset, int out, off64_t* out_offset, size_t size,

@@ -3,8 +3,10 @@
 // M1: the ready bits are taken back before the kernel is asked, so that an event that comes after
 // its answer is seen by the wait.  When the answer is "something", the bits taken are put back:
 // other fibers may rely on them.  None of these calls is ever resumed by SA_RESTART.
-#include <string.h>
+// M2: as in the kernel, a call sleeps on the files that it began with and asks about the numbers:
+// one that is closed meanwhile does not end the call, and is POLLNVAL at its next look.
 #include <poll.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include <new>
@@ -96,36 +98,36 @@ class Watch {
         for (int i = 0; i < count_; i++)
             if (had_[i] != 0) io_restore_ready(descriptor_if_known(waiters_[i].fd), had_[i]);
     }
-    // In the runtime.  Numbers that were closed meanwhile are replaced by their private duplicates.
-    template <class Moved>
-    Step wait(int64_t deadline_ns, Moved&& moved) {
-        bool is_unpollable = false;
+    // In the runtime.
+    Step wait(int64_t deadline_ns) {
         for (int i = 0; i < count_; i++) had_[i] = 0;
-        const Wake outcome = wait_once(deadline_ns, &is_unpollable, moved);
-        if (is_unpollable) return Step::kUnpollable;
-        switch (outcome) {
-            case Wake::kTimeout:
-                return Step::kTimedOut;
-            case Wake::kSignal:
-            case Wake::kCancel:
-                return Step::kInterrupted;
-            default:
-                return Step::kRetry;
+        for (;;) {
+            if (shim::cancellation_is_due(fiber_)) return Step::kInterrupted;
+            bool is_unpollable = false;
+            const Wake outcome =
+                io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll, &is_unpollable);
+            if (is_unpollable) return Step::kUnpollable;
+            switch (outcome) {
+                case Wake::kTimeout:
+                    return Step::kTimedOut;
+                case Wake::kSignal:
+                case Wake::kCancel:
+                    return Step::kInterrupted;
+                case Wake::kClosed:
+                    if (note_private()) continue;  // sleeps on, on the duplicate
+                    return Step::kRetry;
+                default:
+                    return Step::kRetry;
+            }
         }
     }
 
   private:
-    template <class Moved>
-    Wake wait_once(int64_t deadline_ns, bool* is_unpollable, Moved&& moved) {
-        const Wake outcome =
-            io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll, is_unpollable);
-        if (outcome != Wake::kClosed) return outcome;
-        for (int i = 0; i < count_; i++) {
-            if (!is_private_descriptor(waiters_[i].fd)) continue;
-            has_private_ = true;
-            moved(i, waiters_[i].fd);
-        }
-        return outcome;
+    // Whether any file is waited for by a private duplicate.
+    bool note_private() {
+        for (int i = 0; i < count_; i++)
+            if (is_private_descriptor(waiters_[i].fd)) has_private_ = true;
+        return has_private_;
     }
 
     Fiber* fiber_;
@@ -136,11 +138,10 @@ class Watch {
 };
 
 // The loop of every form, after a first look that found nothing.  look() asks the kernel without
-// waiting; moved(i, fd) tells that entry i is to be asked at another number from now on; region()
-// is the whole call in a region, for what epoll refuses.
-template <class Look, class Moved, class InRegion>
+// waiting; region() is the whole call in a region, for what epoll refuses.
+template <class Look, class InRegion>
 long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t deadline_ns,
-                Look&& look, Moved&& moved, InRegion&& region) {
+                Look&& look, InRegion&& region) {
     bool looked = true;
     for (;;) {
         RuntimeSection::enter(fiber);
@@ -153,7 +154,7 @@ long watch_loop(Fiber* fiber, Watch& watch, shim::InterruptMark mark, int64_t de
         else if (shim::interrupted_since(fiber, mark, false))  // after a wait that ended otherwise
             step = Step::kInterrupted;
         else
-            step = watch.wait(deadline_ns, moved);
+            step = watch.wait(deadline_ns);
         RuntimeSection::leave(fiber);
         if (answer != 0) return answer;
         switch (step) {
@@ -193,36 +194,17 @@ template <int kSmall>
                                  shim::InterruptMark mark) {
     Scratch<IoWaiter, kSmall> waiters(count);
     Scratch<uint8_t, kSmall> had(count);
-    Scratch<pollfd, kSmall> copies(count);
-    Scratch<unsigned, kSmall> places(count);
-    if (waiters.items() == nullptr || had.items() == nullptr || copies.items() == nullptr ||
-        places.items() == nullptr)
-        return -ENOMEM;
+    if (waiters.items() == nullptr || had.items() == nullptr) return -ENOMEM;
     Watch watch(fiber, waiters.items(), had.items());
-    pollfd* asked = fds;
-    unsigned watched = 0;
-    for (unsigned i = 0; i < count; i++) {
-        if (fds[i].fd < 0) continue;
-        watch.add(fds[i].fd, directions_of(fds[i].fd, fds[i].events));
-        places.items()[watched++] = i;
-    }
-    const long answer = watch_loop(
-        fiber, watch, mark, deadline_ns, [&] { return poll_once(asked, count); },
-        [&](int i, int fd) {
-            if (asked == fds) {
-                asked = copies.items();
-                for (unsigned k = 0; k < count; k++) asked[k] = fds[k];
-            }
-            asked[places.items()[i]].fd = fd;
-        },
+    for (unsigned i = 0; i < count; i++)
+        if (fds[i].fd >= 0) watch.add(fds[i].fd, directions_of(fds[i].fd, fds[i].events));
+    return watch_loop(
+        fiber, watch, mark, deadline_ns, [&] { return poll_once(fds, count); },
         [&] {
             timespec left;
-            return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked, count,
+            return blocking_call(fiber, Restart::kNo, SYS_ppoll, fds, count,
                                  time_left(deadline_ns, &left), nullptr, 8);
         });
-    if (asked != fds && answer >= 0)
-        for (unsigned k = 0; k < count; k++) fds[k].revents = asked[k].revents;
-    return answer;
 }
 
 long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
@@ -241,9 +223,11 @@ using Word = unsigned long;
 constexpr short kAskRead = POLLRDNORM | POLLRDBAND | POLLIN;
 constexpr short kAskWrite = POLLWRBAND | POLLWRNORM | POLLOUT;
 
-// What select(2) counts as an answer, in the order read, write, exceptional.
+// What select(2) counts as an answer, in the order read, write, exceptional.  A number that was
+// closed during the call is one; before it is EBADF.
 bool is_answer(int set, short revents) {
-    constexpr short kAnswers[3] = {kAskRead | POLLHUP | POLLERR, kAskWrite | POLLERR, POLLPRI};
+    constexpr short kAnswers[3] = {kAskRead | POLLHUP | POLLERR | POLLNVAL,
+                                   kAskWrite | POLLERR | POLLNVAL, POLLPRI | POLLNVAL};
     return (revents & kAnswers[set]) != 0;
 }
 short question(int set) {
@@ -308,27 +292,27 @@ template <int kSmall>
         }
     }
     // poll reports errors and hang-ups unasked; select does not count them for every set.
+    bool is_first = true;
     const auto look = [&]() -> long {
         const long answer = poll_once(asked.items(), total);
         if (answer <= 0) return answer;
         bool is_any = false;
         for (unsigned i = 0; i < total; i++) {
             const pollfd& entry = asked.items()[i];
-            if ((entry.revents & POLLNVAL) != 0) return -EBADF;
+            if (is_first && (entry.revents & POLLNVAL) != 0) return -EBADF;
             for (int k = 0; k < 3; k++)
                 if ((entry.events & question(k)) != 0 && is_answer(k, entry.revents)) is_any = true;
         }
         return is_any ? answer : 0;
     };
     long answer = look();
+    is_first = false;
     if (answer == 0 && deadline_ns != 0)
-        answer = watch_loop(
-            fiber, watch, mark, deadline_ns, look, [&](int i, int fd) { asked.items()[i].fd = fd; },
-            [&] {
-                timespec left;
-                return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
-                                     time_left(deadline_ns, &left), nullptr, 8);
-            });
+        answer = watch_loop(fiber, watch, mark, deadline_ns, look, [&] {
+            timespec left;
+            return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
+                                 time_left(deadline_ns, &left), nullptr, 8);
+        });
     if (answer < 0) return answer;
     return store_answer(sets, words, count, asked.items());
 }

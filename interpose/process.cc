@@ -7,15 +7,18 @@
 // fiber is nobody (current_fiber() null) meanwhile: every hook is a bare system call.  The
 // processor is handed off first.
 #include <errno.h>
+#include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 
 #include "interpose/hooks.h"
+#include "interpose/raw_calls.h"
 #include "interpose/start.h"
 #include "scheduler/base/counters.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/lock.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "shim/cancel.h"
@@ -27,15 +30,38 @@ using namespace pfiber::shim;
 
 namespace {
 
-long raw_fork() {
-    const uintptr_t tp = host::thread_pointer();
-    // As libc's: the kernel writes the child's id into its thread block.
-    return host::raw_syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD,
-                             nullptr, nullptr, host::tid_field(tp), 0);
-}
-
 // In the child: robust mutexes of the parent are not ours.
 void reset_robust_list() { host::reset_robust_list(host::thread_pointer()); }
+
+// call() forks and answers as the kernel does; the child has the calling fiber, natively.
+template <class Call>
+long forked(Fiber* fiber, Call&& call) {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t mask = 0;
+    if (fiber != nullptr) {
+        RuntimeSection::enter(fiber);
+        keep_worker(fiber);
+    }
+    host::raw_sigprocmask(SIG_SETMASK, &all, &mask);
+    const long pid = call();
+    if (pid == 0) {
+        reset_robust_list();
+        if (fiber != nullptr) {
+            interpose::restart_after_fork();  // installs the thread's own mask
+            fiber->depth = 0;
+            return 0;
+        }
+    }
+    host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
+    if (fiber != nullptr) {
+        if (pid > 0) {
+            COUNT(forks);
+            descriptors_all_shared();
+        }
+        RuntimeSection::leave(fiber);
+    }
+    return pid;
+}
 
 // The fiber is nobody while libc runs a child in our memory.
 class ForeignMode {
@@ -43,6 +69,7 @@ class ForeignMode {
     ForeignMode() : fiber_(current_fiber()) {
         if (fiber_ == nullptr) return;
         enter_blocking_call(fiber_);
+        keep_worker(fiber_);
         mask_ = install_exact_mask(thread_of(fiber_)->mask);
         t_current = nullptr;
     }
@@ -60,27 +87,133 @@ class ForeignMode {
     uint64_t mask_ = 0;
 };
 
-// What the child of a clone without shared memory runs: a fork child first, then the program's.
-struct ClonedChild {
-    Fiber* fiber;
-    int (*function)(void*);
+// ---- clone
+
+struct ChildStart {
+    int (*body)(void*);
     void* argument;
 };
-int run_cloned_child(void* data) {
-    const ClonedChild child = *static_cast<ClonedChild*>(data);
-    reset_robust_list();
+
+int start_copied_child(void* start) {
+    const ChildStart child = *static_cast<ChildStart*>(start);
+    Fiber* fiber = current_fiber();
     interpose::restart_after_fork();
-    child.fiber->depth = 0;
-    return child.function(child.argument);
+    fiber->depth = 0;
+    const int code = child.body(child.argument);
+    // libc would end the kernel thread only; the child may have started workers.
+    host::raw_syscall(SYS_exit_group, code);
+    return code;
+}
+
+// A child that runs beside us in our memory would share the calling fiber's identity, so it gets
+// that of a fiber that never runs; what libc keeps per thread is right in it.  The words stand at
+// the lower end of that fiber's stack.
+struct Lent {
+    ChildStart child;
+    uintptr_t tp;
+    int is_running;  // the kernel clears it at the child's end
+};
+
+Lock lent_lock;
+Fiber* lent_first = nullptr;
+
+Lent* lent_of(const Fiber* block) { return reinterpret_cast<Lent*>(block->stack_low); }
+
+// Takes the first block whose child has ended off the list; null: none.
+Fiber* take_returned() {
+    OptionalSection section;
+    LockGuard guard(lent_lock);
+    for (Fiber** at = &lent_first; *at != nullptr; at = &(*at)->queue_next) {
+        Fiber* block = *at;
+        if (__atomic_load_n(&lent_of(block)->is_running, __ATOMIC_ACQUIRE) != 0) continue;
+        *at = block->queue_next;
+        block->queue_next = nullptr;
+        return block;
+    }
+    return nullptr;
+}
+
+int start_child_beside(void* lent) {
+    const Lent& start = *static_cast<Lent*>(lent);
+    host::set_tid_field(start.tp, static_cast<uint32_t>(host::raw_gettid()));
+    host::identity_enter();
+    return start.child.body(start.child.argument);
+}
+
+int clone_beside(Fiber* fiber, ChildStart child, void* stack, int flags, pid_t* parent_tid,
+                 pid_t* child_tid) {
+    while (Fiber* block = take_returned()) fiber_recycle(block);
+    constexpr size_t kStack = 16 * 1024;
+    Fiber* block = fiber_create(kStack, 0, 0);
+    if (block == nullptr) {
+        errno = ENOMEM;
+        return -1;
+    }
+    *host::tls_at(block->tp, &t_current) = nullptr;
+    *host::tls_at(block->tp, &t_owner) = nullptr;
+    Lent* lent = lent_of(block);
+    *lent = {child, block->tp, 1};
+    if ((flags & (CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID)) == 0) {
+        flags |= CLONE_CHILD_CLEARTID;
+        child_tid = &lent->is_running;
+    }
+    {
+        RuntimeSection section(fiber);
+        keep_worker(fiber);
+    }
+    const uint64_t mask = install_exact_mask(thread_of(fiber)->mask);
+    const int pid = real(clone)(start_child_beside, stack, flags | CLONE_SETTLS, lent, parent_tid,
+                                reinterpret_cast<void*>(block->tp), child_tid);
+    install_exact_mask(mask);
+    if (pid < 0) {
+        fiber_recycle(block);
+        return pid;
+    }
+    OptionalSection section;
+    if ((flags & CLONE_FILES) != 0) descriptors_all_shared();
+    LockGuard guard(lent_lock);
+    block->queue_next = lent_first;
+    lent_first = block;
+    return pid;
 }
 
 }  // namespace
 
+namespace pfiber::interpose {
+
+long raw_fork_call(Fiber* fiber, long number, const long* a) {
+    bool is_copy = number == SYS_fork;
+    if (number == SYS_clone) is_copy = (a[0] & (CLONE_VM | CLONE_SETTLS)) == 0 && a[1] == 0;
+    if (number == SYS_clone3 && a[1] >= CLONE_ARGS_SIZE_VER0) {
+        const auto* wanted = reinterpret_cast<const clone_args*>(a[0]);
+        is_copy = wanted != nullptr && (wanted->flags & (CLONE_VM | CLONE_SETTLS)) == 0 &&
+                  wanted->stack == 0;
+    }
+    const auto call = [&] {
+        return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    };
+    return fiber != nullptr && is_copy ? forked(fiber, call) : call();
+}
+
+}  // namespace pfiber::interpose
+
 extern "C" {
 
-// With shared memory and a waiting parent it is a spawn, with memory of its own a fork.  A child
-// that shares memory and runs beside its parent is libc's business: it should bring its own TLS.
-int pf_clone(int (*function)(void*), void* stack, int flags, void* argument, ...) {
+// Redirected: libc's fork calls it after the prepare handlers and before the child handlers.
+pid_t pf__Fork() {
+    const uintptr_t tp = host::thread_pointer();
+    const long pid = forked(current_fiber(), [tp] {
+        // As libc's: the kernel writes the child's id into its thread block.
+        return host::raw_syscall(SYS_clone, CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | SIGCHLD,
+                                 nullptr, nullptr, host::tid_field(tp), 0);
+    });
+    if (pid >= 0) return static_cast<pid_t>(pid);
+    errno = static_cast<int>(-pid);
+    return -1;
+}
+
+// No atfork handlers run, as natively.
+int pf_clone(int (*body)(void*), void* stack, int flags, void* argument, ...) {
     va_list list;
     va_start(list, argument);
     auto* parent_tid = va_arg(list, pid_t*);
@@ -88,54 +221,23 @@ int pf_clone(int (*function)(void*), void* stack, int flags, void* argument, ...
     auto* child_tid = va_arg(list, pid_t*);
     va_end(list);
     Fiber* fiber = current_fiber();
-    if (fiber != nullptr && (flags & CLONE_VM) != 0 && (flags & CLONE_VFORK) != 0) {
+    // With thread-local storage of its own, or none to speak of, the child is the program's
+    // business.
+    if (fiber == nullptr || body == nullptr || stack == nullptr || (flags & CLONE_SETTLS) != 0)
+        return real(clone)(body, stack, flags, argument, parent_tid, tls, child_tid);
+    if ((flags & CLONE_VM) == 0) {
+        ChildStart start{body, argument};
+        const long pid = forked(fiber, [&]() -> long {
+            return real(clone)(start_copied_child, stack, flags, &start, parent_tid, tls,
+                               child_tid);
+        });
+        return static_cast<int>(pid);
+    }
+    if ((flags & CLONE_VFORK) != 0) {
         ForeignMode foreign;
-        return real(clone)(function, stack, flags, argument, parent_tid, tls, child_tid);
+        return real(clone)(body, stack, flags, argument, parent_tid, tls, child_tid);
     }
-    if (fiber == nullptr || function == nullptr || stack == nullptr || (flags & CLONE_VM) != 0)
-        return real(clone)(function, stack, flags, argument, parent_tid, tls, child_tid);
-    ClonedChild child{fiber, function, argument};
-    const uint64_t all = ~uint64_t{0};
-    uint64_t mask = 0;
-    RuntimeSection::enter(fiber);
-    host::raw_sigprocmask(SIG_SETMASK, &all, &mask);
-    const int pid = real(clone)(run_cloned_child, stack, flags, &child, parent_tid, tls, child_tid);
-    host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
-    if (pid > 0) {
-        COUNT(forks);
-        descriptors_all_shared();
-    }
-    RuntimeSection::leave(fiber);
-    return pid;
-}
-
-// Redirected: libc's fork calls it after the prepare handlers and before the child handlers.
-pid_t pf__Fork() {
-    Fiber* fiber = current_fiber();
-    const uint64_t all = ~uint64_t{0};
-    uint64_t mask = 0;
-    if (fiber != nullptr) RuntimeSection::enter(fiber);
-    host::raw_sigprocmask(SIG_SETMASK, &all, &mask);
-    const long pid = raw_fork();
-    if (pid == 0) {
-        reset_robust_list();
-        if (fiber != nullptr) {
-            interpose::restart_after_fork();  // installs the thread's own mask
-            fiber->depth = 0;
-            return 0;
-        }
-    }
-    host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
-    if (fiber != nullptr) {
-        COUNT(forks);
-        descriptors_all_shared();
-        RuntimeSection::leave(fiber);
-    }
-    if (pid < 0) {
-        errno = static_cast<int>(-pid);
-        return -1;
-    }
-    return static_cast<pid_t>(pid);
+    return clone_beside(fiber, {body, argument}, stack, flags, parent_tid, child_tid);
 }
 
 int pf_posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_actions_t* actions,
@@ -182,6 +284,13 @@ int pf_execve(const char* path, char* const argv[], char* const envp[]) {
 }
 
 }  // extern "C"
+
+extern "C" __attribute__((visibility("hidden"))) void pfiber_before_vfork() {
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr) return;
+    RuntimeSection section(fiber);
+    keep_worker(fiber);
+}
 
 extern "C" __attribute__((visibility("hidden"))) int pfiber_set_errno(int error) {
     errno = error;

@@ -16,9 +16,22 @@ long raw_receive(int fd, void* data, size_t size, int flags, sockaddr* address, 
     return host::raw_syscall(SYS_recvfrom, fd, data, size, flags, address, length);
 }
 
-// MSG_WAITALL waits on byte streams only.
+// One try.  A socket of datagrams that was shut down answers 0 to a call that may wait, at once,
+// and EAGAIN to one that may not.
+template <class Receive>
+long try_receive(const Waiting& waiting, int flags, Receive&& receive) {
+    const long answer = receive(flags | MSG_DONTWAIT);
+    if (__builtin_expect(answer == -EAGAIN && waiting.descriptor->has_hung_up, 0) &&
+        (poll_now(waiting.fd, POLLRDHUP) & (POLLRDHUP | POLLHUP)) != 0)
+        return receive(flags);
+    return answer;
+}
+
+// MSG_WAITALL waits on byte streams only; a look at what a UNIX socket has waits for the first
+// byte.
 bool waits_for_all(Descriptor* descriptor, int fd, int flags) {
-    return (flags & MSG_WAITALL) != 0 && socket_type_of(descriptor, fd) == SOCK_STREAM;
+    return (flags & MSG_WAITALL) != 0 && socket_type_of(descriptor, fd) == SOCK_STREAM &&
+           ((flags & MSG_PEEK) == 0 || socket_family_of(descriptor, fd) != AF_UNIX);
 }
 
 // A stream at its end or in error delivers no more than it has.
@@ -164,7 +177,9 @@ long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, soc
     return ready_call(
         fiber, waiting,
         [&](int number) {
-            return raw_receive(number, data, size, flags | MSG_DONTWAIT, address, length);
+            return try_receive(waiting, flags, [&](int mode) {
+                return raw_receive(number, data, size, mode, address, length);
+            });
         },
         region, WaitReason::kIo, ReceiveDrains{static_cast<long>(size), flags == 0 && size != 0});
 }
@@ -208,7 +223,9 @@ long receive_message(Fiber* fiber, int fd, msghdr* message, int flags) {
     return ready_call(
         fiber, waiting,
         [&](int number) {
-            return host::raw_syscall(SYS_recvmsg, number, message, flags | MSG_DONTWAIT);
+            return try_receive(waiting, flags, [&](int mode) {
+                return host::raw_syscall(SYS_recvmsg, number, message, mode);
+            });
         },
         [&](int number) {
             return maybe_call(fiber, Restart::kYes, SYS_recvmsg, number, message, flags);

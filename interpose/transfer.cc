@@ -9,6 +9,10 @@
 
 #include <limits.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <termios.h>
 
 #include "interpose/hooks.h"
 #include "shim/mask.h"
@@ -130,14 +134,40 @@ long pipe_write(Fiber* fiber, Descriptor* descriptor, int fd, const iovec* vecto
     return pipe_write_polled(fiber, waiting, vector, count);
 }
 
+// Whether a read of a terminal that has nothing is more than to wait for input: a time limit or a
+// number of bytes (termios(3), VMIN and VTIME), or SIGTTIN for a reader in the background.
+bool is_special_terminal(int fd) {
+    termios modes{};  // the kernel fills the first part of libc's
+    if (host::raw_syscall(SYS_ioctl, fd, TCGETS, &modes) != 0) return false;
+    if ((modes.c_lflag & ICANON) == 0 && (modes.c_cc[VTIME] != 0 || modes.c_cc[VMIN] != 1))
+        return true;
+    int foreground = 0;
+    return host::raw_syscall(SYS_ioctl, fd, TIOCGPGRP, &foreground) == 0 &&
+           foreground != host::raw_syscall(SYS_getpgid, 0);
+}
+
+// A read that waits while the other end of a pseudo-terminal is closed says EIO; one that begins
+// after that, end of file.
+bool has_lost_master(int fd) {
+    constexpr unsigned kFirstSlave = 136, kLastSlave = 143;
+    struct stat status;
+    if (host::raw_syscall(SYS_fstat, fd, &status) != 0) return false;
+    const unsigned device = major(status.st_rdev);
+    return device >= kFirstSlave && device <= kLastSlave && (poll_now(fd, POLLIN) & POLLHUP) != 0;
+}
+
 // Terminals and the like.
 long other_transfer(Fiber* fiber, Descriptor* descriptor, int fd, uint8_t direction, long number,
                     const void* data, size_t size) {
+    const bool was_empty = direction == kRead && poll_now(fd, POLLIN) == 0;
+    if (was_empty && is_special_terminal(fd))
+        return blocking_call(fiber, Restart::kYes, number, fd, data, size);
     Waiting waiting(fiber, fd, descriptor, direction);
-    return polled_call(
+    const long answer = polled_call(
         fiber, waiting, direction == kRead ? POLLIN : POLLOUT,
         [&](int f) { return host::raw_syscall(number, f, data, size); },
         [&](int f) { return maybe_call(fiber, Restart::kYes, number, f, data, size); });
+    return was_empty && answer == 0 && has_lost_master(waiting.fd) ? -EIO : answer;
 }
 
 long not_open(int fd, long number, const void* data, size_t size) {

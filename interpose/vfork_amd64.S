@@ -8,6 +8,11 @@
     .type   pf_vfork, @function
 pf_vfork:
     .cfi_startproc
+    subq    $8, %rsp
+    .cfi_adjust_cfa_offset 8
+    call    pfiber_before_vfork
+    addq    $8, %rsp
+    .cfi_adjust_cfa_offset -8
     movq    _ZN6pfiber9t_currentE@gottpoff(%rip), %rcx
     movq    %fs:(%rcx), %r8             // the fiber, or null
     movq    $0, %fs:(%rcx)

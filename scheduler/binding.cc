@@ -66,6 +66,8 @@ void unbind_from_new_worker(Fiber* fiber) {
     dismiss_bound_worker(worker);
 }
 
+void keep_worker(Fiber* fiber) { fiber->worker->has_children = true; }
+
 int worker_tid(const Fiber* fiber) {
     const Worker* worker = fiber->locked_worker != nullptr ? fiber->locked_worker : fiber->worker;
     return worker->tid.load(std::memory_order_relaxed);

@@ -71,6 +71,7 @@ void descriptor_opened(int fd, DescriptorKind kind, bool made_here) {
     descriptor->no_nowait = descriptor->device = 0;
     descriptor->socket_type = descriptor->socket_family = 0;
     descriptor->is_listener = descriptor->is_blocking = false;
+    descriptor->has_hung_up = false;
 }
 
 void descriptor_shared(int fd) {

@@ -281,6 +281,7 @@ void fiber_pool_after_fork() {
 int64_t live_fibers() { return g_scheduler.live.load(); }
 
 void for_each_fiber(void (*visit)(Fiber*, void*), void* argument) {
+    if (!g_runtime_started) return;  // a fork child that made no thread yet
     LockGuard locked(g_scheduler.registry_lock);
     Fiber& head = g_scheduler.registry;
     for (Fiber* fiber = head.all_next; fiber != &head; fiber = fiber->all_next)

@@ -67,10 +67,8 @@ enum Attention : uint32_t {
 };
 
 // A timed wait.  deadline_ns 0 = no wait is timed; the heap entry may be stale (timer_heap.h).
-struct FiberTimer {
+struct FiberTimer : TimerWords<Platform> {
     TimerLink link;
-    Platform::Atomic<int64_t> deadline_ns{0};
-    Platform::Atomic<uint32_t> sequence{0};
     Fiber* fiber = nullptr;
 };
 

@@ -10,44 +10,19 @@
 
 namespace pfiber {
 
-void FiberList::push_back(Fiber* fiber) {
-    fiber->queue_next = nullptr;
-    if (last == nullptr)
-        first = fiber;
-    else
-        last->queue_next = fiber;
-    last = fiber;
-    size.fetch_add(1, std::memory_order_release);
-}
-
-void FiberList::push_front(Fiber* fiber) {
-    fiber->queue_next = first;
-    first = fiber;
-    if (last == nullptr) last = fiber;
-    size.fetch_add(1, std::memory_order_release);
-}
-
-Fiber* FiberList::unlink_front() {
-    Fiber* fiber = first;
-    if (fiber == nullptr) return nullptr;
-    first = fiber->queue_next;
-    if (first == nullptr) last = nullptr;
-    fiber->queue_next = nullptr;
-    return fiber;
-}
-
-Fiber* FiberList::pop_front() {
-    Fiber* fiber = unlink_front();
-    if (fiber != nullptr) size.fetch_sub(1, std::memory_order_release);
-    return fiber;
-}
-
 void global_put(Fiber* fiber) {
     {
         LockGuard guard(g_scheduler.lock);
         g_scheduler.global.push_back(fiber);
     }
     wake_worker();
+}
+
+// At the tail of the ring of the caller's processor; scheduler lock held.
+static void put_locked(Processor* processor, Fiber* fiber) {
+    processor->queue.put(fiber, false, [](Fiber** batch, uint32_t count) {
+        for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
+    });
 }
 
 // Takes a fair share; the first is returned, the others go to the processor's ring (which has room:
@@ -61,16 +36,7 @@ Fiber* global_take(Processor* processor, int limit) {
     constexpr int kMost = RunQueue<Platform, Fiber>::kCapacity / 2;
     if (count > kMost) count = kMost;
     if (limit > 0 && count > limit) count = limit;
-    Fiber* first = global.unlink_front();
-    for (int i = 1; i < count; i++) {
-        processor->queue.put(global.unlink_front(), false, [&global](Fiber** batch, uint32_t n) {
-            for (uint32_t k = 0; k < n; k++) global.push_back(batch[k]);
-        });
-    }
-    // Now that the ring shows them: a worker that goes idle looks without the lock, and nobody else
-    // would be woken for them.
-    global.size.fetch_sub(count, std::memory_order_release);
-    return first;
+    return global.take(count, [processor](Fiber* fiber) { put_locked(processor, fiber); });
 }
 
 namespace {
@@ -272,7 +238,7 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
     const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
     *now = Platform::now_ns();
     processor->now_ns.store(*now, std::memory_order_relaxed);
-    if (processor->timers.earliest_ns() <= *now) run_timers(processor, *now);
+    const bool is_timed = processor->timers.earliest_ns() <= *now && run_timers(processor, *now);
     if (worker->handed != nullptr) {
         Fiber* fiber = worker->handed;
         worker->handed = nullptr;
@@ -286,7 +252,10 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
             ready_list(poll_ready(processor));
         if (!g_scheduler.global.is_empty()) {
             LockGuard guard(g_scheduler.lock);
-            if (Fiber* fiber = global_take(processor, 1)) return fiber;
+            Fiber* fiber = global_take(processor, 1);
+            if (fiber != nullptr && !is_timed) return fiber;
+            // Somebody in the next slot is late already.
+            if (fiber != nullptr) put_locked(processor, fiber);
         }
     }
     bool inherits = false;
@@ -366,14 +335,8 @@ Fiber* find_runnable(Worker* worker) {
         }
         Platform::chaos_point();
         const bool was_spinning = worker->is_spinning;
-        if (was_spinning) {
-            worker->is_spinning = false;
-            g_scheduler.spinning.fetch_sub(1);
-        }
-        // Others need to look only when a submitter found no idle processor a moment ago (W4).
-        if ((was_spinning || g_scheduler.need_spinning.load() != 0) &&
-            recheck_after_release(worker))
-            continue;
+        worker->is_spinning = false;
+        if (g_scheduler.must_look_again(was_spinning) && recheck_after_release(worker)) continue;
         bool retry = false;
         if (Fiber* fiber = sleep_for_events(worker, &retry)) return fiber;
         if (retry) continue;

@@ -121,10 +121,12 @@ Worker* create_worker() {
     worker->random = static_cast<uint32_t>(worker->id) * 2654435761u | 1;
     worker->processor = worker->next_processor = worker->old_processor = nullptr;
     worker->locked_fiber = nullptr;
-    worker->must_end = worker->is_spinning = worker->is_idle = false;
+    worker->must_end = worker->is_spinning = worker->is_idle = worker->has_children = false;
     worker->handed = nullptr;
     worker->wake_word.store(0);
     worker->cpu_timer = -1;
+    worker->timer_tick = 0;
+    worker->slice_start_ns = 0;  // a new thread's CPU clock starts again
     worker->kernel_mask = 0;
     worker->alternate_stack = 0;
     worker->mask_generation = 0;
@@ -198,17 +200,7 @@ void start_worker(Processor* processor, bool spinning) {
 // Go: wakep.  Without Go's lock when no processor is idle: the submitter leaves a note and looks
 // again, whoever gives a processor up counts it as idle and then looks at the note (W4).
 void wake_worker() {
-    // What was submitted is seen before the counts are read; a ring's tail is a plain store.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (g_scheduler.idle_processor_count.load(std::memory_order_seq_cst) == 0) {
-        if (g_scheduler.need_spinning.load(std::memory_order_seq_cst) == 0)
-            g_scheduler.need_spinning.store(1, std::memory_order_seq_cst);
-        if (g_scheduler.idle_processor_count.load(std::memory_order_seq_cst) == 0) return;
-    }
-    int32_t none = 0;
-    if (g_scheduler.spinning.load(std::memory_order_seq_cst) != 0 ||
-        !g_scheduler.spinning.compare_exchange_strong(none, 1))
-        return;
+    if (!g_scheduler.must_wake()) return;
     Processor* processor = nullptr;
     {
         LockGuard guard(g_scheduler.lock);
@@ -229,7 +221,7 @@ void stop_worker(Worker* worker) {
         LockGuard guard(g_scheduler.lock);
         push_idle_worker(worker);
         // Spares beyond the processors end after a while without work.
-        if (!worker->is_leader &&
+        if (!worker->is_leader && !worker->has_children &&
             g_scheduler.idle_worker_count.load() > g_scheduler.processor_count)
             deadline = Platform::now_ns() + options().spare_ms * 1000000;
     }
@@ -292,8 +284,7 @@ void acquire_processor(Worker* worker, Processor* processor) {
     worker->processor = processor;
     worker->old_processor = processor;
     processor->status.store(ProcessorStatus::kRunning);
-    // Published first: either we see that it sleeps, or it sees that not everything is idle.
-    if (g_scheduler.monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
+    g_scheduler.ring_sleeping_monitor();  // not everything is idle any more
 }
 
 Processor* release_processor(Worker* worker) {
@@ -344,7 +335,7 @@ void hand_off(Processor* processor) {
 void reset_spinning(Worker* worker) {
     worker->is_spinning = false;
     // The last spinner that found work wakes the next one: chains, one at a time (W4).
-    if (g_scheduler.spinning.fetch_sub(1) == 1) wake_worker();
+    if (g_scheduler.was_last_spinner()) wake_worker();
 }
 
 // Go: startlockedm. `fiber` runs on its own worker, with this worker's processor.

@@ -12,10 +12,12 @@
 
 namespace pfiber {
 
-class Lock {
+// `kSpins`: critical sections are shorter than a futex round trip.
+template <class P, int kSpins>
+class BasicLock {
   public:
     void acquire() {
-        Platform::chaos_point();
+        P::chaos_point();
         uint32_t expected = kFree;
         if (word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire)) return;
         acquire_slow();
@@ -27,30 +29,30 @@ class Lock {
     }
 
     void release() {
-        if (word_.exchange(kFree, std::memory_order_release) == kContended)
-            Platform::futex_wake(word_, 1);
+        if (word_.exchange(kFree, std::memory_order_release) == kContended) P::futex_wake(word_, 1);
     }
 
     void reset() { word_.store(kFree, std::memory_order_relaxed); }  // fork child
 
   private:
     static constexpr uint32_t kFree = 0, kHeld = 1, kContended = 2;
-    static constexpr int kSpins = 100;  // critical sections are shorter than a futex round trip
 
     void acquire_slow() {
         for (int i = 0; i < kSpins; i++) {
-            Platform::pause();
+            P::pause();
             uint32_t expected = kFree;
             if (word_.load(std::memory_order_relaxed) == kFree &&
                 word_.compare_exchange_weak(expected, kHeld, std::memory_order_acquire))
                 return;
         }
         while (word_.exchange(kContended, std::memory_order_acquire) != kFree)
-            Platform::futex_wait(word_, kContended);
+            P::futex_wait(word_, kContended);
     }
 
-    Platform::Atomic<uint32_t> word_{kFree};
+    typename P::template Atomic<uint32_t> word_{kFree};
 };
+
+using Lock = BasicLock<Platform, 100>;
 
 class LockGuard {
   public:

@@ -25,7 +25,8 @@ constexpr int64_t kShortestSleepNs = 20000;
 constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
 constexpr int64_t kPollLateNs = 10000000;
-constexpr int64_t kTimerLateNs = 100000;
+constexpr int64_t kTimerAskNs = 20000;            // an overdue timer: its processor is asked,
+constexpr int64_t kTimerLateNs = 100000;          // and then the monitor runs it itself
 constexpr int64_t kUpdateEveryNs = 1000000000;    // Go's: affinity and cgroup limit
 constexpr int64_t kCoveredTimerLateNs = 4000000;  // while somebody sleeps in the pollers
 constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
@@ -34,6 +35,7 @@ constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not sche
 constexpr int64_t kSecondLookNs = 1000000;  // after one that found a worker that may be asleep
 
 Worker* monitor;
+int64_t asked_timer_ns = kNever;  // the timer for which a processor was asked last; the monitor's
 int64_t look_again_ns = kLongestSleepNs;  // within this time, whatever the interval has grown to
 
 bool work_waits(Processor* processor) {
@@ -165,7 +167,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     const bool is_hog = is_first || burnt > elapsed / 4;
     if (mode == Preempt::kOff) return false;
     if (!is_hog && retake_missed(processor, worker, fiber, tick, quiet_ns)) return true;
-    if (mode == Preempt::kTimer || (mode == Preempt::kAuto && worker->cpu_timer >= 0)) return false;
+    if (mode != Preempt::kTgkill && worker->cpu_timer >= 0) return false;  // else it was refused
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);
     kick(fiber);
@@ -182,6 +184,29 @@ bool look_at_poller(Processor* processor, int64_t now) {
     if (fibers == nullptr) return false;
     ready_list(fibers);
     return true;
+}
+
+// Timers of a processor that runs on.  Who enters a hook lets its worker look around, which is
+// soonest; they wait for nobody who does not.
+void look_at_timers(Processor* processor, ProcessorStatus status, int64_t now) {
+    const int64_t timer = processor->timers.earliest_ns();
+    const int64_t late = now - timer;
+    if (late < kTimerAskNs) return;
+    if (late > kTimerLateNs || status != ProcessorStatus::kRunning) {
+        run_timers(processor, now);  // says nothing about how soon to look again
+        return;
+    }
+    asked_timer_ns = timer;
+    processor->look_around.store(1, std::memory_order_relaxed);
+    Worker* worker = processor->worker;
+    Fiber* fiber = worker == nullptr ? nullptr : worker->current;
+    if (fiber != nullptr && !fiber->is_scheduler) fiber->attention.fetch_or(kAttendPreempt);
+}
+
+// Somebody sleeps in the pollers and will wake up for it.
+bool is_covered(int64_t timer) {
+    const int64_t sleeper = g_scheduler.sleeper_deadline_ns.load();
+    return sleeper != 0 && sleeper <= timer;
 }
 
 bool everything_idle() {
@@ -204,7 +229,8 @@ bool one_round(int64_t now) {
     }
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];
-        switch (processor->status.load()) {
+        const ProcessorStatus status = processor->status.load();
+        switch (status) {
             case ProcessorStatus::kInCall:
                 did_something |= retake_from_call(processor, now);
                 break;
@@ -215,8 +241,7 @@ bool one_round(int64_t now) {
             case ProcessorStatus::kStopped:
                 break;
         }
-        if (now - processor->timers.earliest_ns() > kTimerLateNs && !everything_idle())
-            run_timers(processor, now);  // says nothing about how soon to look again
+        if (!everything_idle()) look_at_timers(processor, status, now);
     }
     // Those of removed processors may hold what the kernel did not let them move.
     for (int i = 0; i < g_scheduler.made_count; i++)
@@ -226,10 +251,27 @@ bool one_round(int64_t now) {
 
 // Until somebody needs watching: a processor at work, an overdue timer, signals to hand out.
 void deep_sleep(int64_t deadline) {
-    g_scheduler.monitor_asleep.store(1);
+    g_scheduler.monitor_covers_ns.store(INT64_MIN);  // it is rung before a processor runs on
+    g_scheduler.monitor_sleep(nothing_to_watch, deadline);
+}
+
+// Between two rounds; less when a timer comes before that.  After its processor was asked to
+// look around, the second look at a timer comes later.
+void short_sleep(int64_t now, int64_t sleep_ns) {
     const uint32_t word = g_scheduler.monitor_word.load();
-    if (nothing_to_watch()) Platform::futex_wait(g_scheduler.monitor_word, word, deadline);
-    g_scheduler.monitor_asleep.store(0);
+    int64_t until = now + (sleep_ns < look_again_ns ? sleep_ns : look_again_ns);
+    g_scheduler.monitor_covers_ns.store(until);
+    // One that is armed from here on and is earlier rings.
+    const int64_t timer = earliest_timer_ns();
+    if (timer < until) {
+        g_scheduler.monitor_covers_ns.store(timer);
+        const int64_t look = timer + (is_covered(timer)         ? kCoveredTimerLateNs
+                                      : timer == asked_timer_ns ? kTimerLateNs
+                                                                : kTimerAskNs);
+        const int64_t soonest = now + kShortestSleepNs;
+        if (look < until && sleep_ns > kShortestSleepNs) until = look > soonest ? look : soonest;
+    }
+    Platform::futex_wait(g_scheduler.monitor_word, word, until);
 }
 
 [[noreturn]] void monitor_main(void* argument) {
@@ -249,15 +291,7 @@ void deep_sleep(int64_t deadline) {
             sleep_ns = kShortestSleepNs;
             idle_rounds = idle_since = 0;
         } else {
-            int64_t until = now + (sleep_ns < look_again_ns ? sleep_ns : look_again_ns);
-            const int64_t timer = earliest_timer_ns();
-            if (timer != kNever && sleep_ns > kShortestSleepNs) {
-                const bool is_covered = g_scheduler.sleeper_deadline_ns.load() != 0;
-                const int64_t late = timer + (is_covered ? kCoveredTimerLateNs : kTimerLateNs);
-                const int64_t soonest = now + kShortestSleepNs;
-                if (late < until) until = late > soonest ? late : soonest;
-            }
-            Platform::futex_wait(g_scheduler.monitor_word, g_scheduler.monitor_word.load(), until);
+            short_sleep(now, sleep_ns);
         }
         now = Platform::now_ns();
         const uint32_t requests = g_scheduler.requests.exchange(0);
@@ -288,9 +322,12 @@ void request_monitor(uint32_t requests) {
     wake_monitor();
 }
 
-void wake_monitor() {
-    g_scheduler.monitor_word.fetch_add(1);
-    Platform::futex_wake(g_scheduler.monitor_word, 1);
+void wake_monitor() { g_scheduler.ring_monitor(); }
+
+// A processor runs on with a timer that comes before the monitor's next look.
+void tell_monitor_of_timer(int64_t deadline_ns) {
+    g_scheduler.monitor_covers_ns.store(deadline_ns);  // told once
+    if (!is_covered(deadline_ns)) wake_monitor();
 }
 
 // Without the call (Linux before 4.14, or a filter) a moment does, in which every store leaves its

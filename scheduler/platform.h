@@ -1,9 +1,10 @@
 // What the scheduler's protocols need from the machine, in one type.
 //
-// The protocol headers (run_queue.h, park_word.h, wait_queue.h, timer_heap.h) are templates over a
-// type with these members; the program uses LinuxPlatform, the model tests and the simulator bring
-// their own.  Between any two steps of a protocol stands a chaos_point(): nothing in production
-// unless PFIBER_CHAOS_SEED is set, a scheduling decision in the simulator.
+// The protocol headers (run_queue.h, park_word.h, wait_bucket.h, wake_words.h, poller_gate.h,
+// timer_heap.h, lock.h) are templates over a type with these members; the program uses
+// LinuxPlatform, the model tests and the simulator bring their own.  Between any two steps of a
+// protocol stands a chaos_point(): nothing in production unless PFIBER_CHAOS_SEED is set, a
+// scheduling decision in the simulator.
 //
 // Units: nanoseconds of CLOCK_MONOTONIC everywhere.  Callable from everywhere, also in a signal
 // handler, except where said.
@@ -44,6 +45,9 @@ struct LinuxPlatform {
     }
 
     static void pause() { __builtin_ia32_pause(); }
+
+    // Earlier stores of the caller are seen by all before its later loads read.
+    static void fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }
 
     static void chaos_point() {
         if (__builtin_expect(chaos_seed != 0, 0)) chaos_delay();

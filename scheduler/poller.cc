@@ -11,6 +11,7 @@
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
+#include "scheduler/io_waiters.h"
 #include "scheduler/runtime_descriptors.h"
 #include "scheduler/scheduler.h"
 
@@ -19,7 +20,6 @@ namespace pfiber {
 namespace {
 
 constexpr int kBatch = 128;
-constexpr uint32_t kFree = 0, kInside = 1, kLookAgain = 2;  // Poller::busy
 constexpr uint64_t kBreakTag = ~uint64_t{0};
 
 int master_fd = -1;
@@ -56,79 +56,20 @@ long wait_for_events(int epoll, epoll_event* events, int64_t deadline_ns) {
                              ms > 1000000000 ? 1000000000 : ms, nullptr, 8);
 }
 
+void count_poll(long events) {
+    COUNT(polls);
+    if (events <= 0)
+        COUNT(polls_empty);
+    else
+        COUNT_ADD(io_events, events);
+}
+
 uint8_t directions_of(uint32_t events) {
     uint8_t directions = 0;
     if ((events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) directions |= kRead;
     if ((events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) != 0) directions |= kWrite;
     if ((events & (EPOLLPRI | EPOLLHUP | EPOLLERR)) != 0) directions |= kPriority;
     return directions;
-}
-
-Poller& poller_of(const Descriptor* descriptor) {
-    return g_scheduler.processors[descriptor->poller - 1]->poller;
-}
-
-void link(Descriptor* descriptor, IoWaiter* waiter) {
-    if (descriptor->waiters == nullptr) {
-        waiter->next = waiter->prev = waiter;
-        descriptor->waiters = waiter;
-    } else {
-        IoWaiter* first = descriptor->waiters;
-        waiter->next = first;
-        waiter->prev = first->prev;
-        first->prev->next = waiter;
-        first->prev = waiter;
-    }
-    waiter->descriptor.store(descriptor, std::memory_order_release);
-    poller_of(descriptor).waiters.fetch_add(1);
-}
-
-// Off the ring; its owner still waits for the lock in unlink_all() until `descriptor` is cleared.
-void unlink_keeping_link(Descriptor* descriptor, IoWaiter* waiter) {
-    if (waiter->next == waiter) {
-        descriptor->waiters = nullptr;
-    } else {
-        waiter->next->prev = waiter->prev;
-        waiter->prev->next = waiter->next;
-        if (descriptor->waiters == waiter) descriptor->waiters = waiter->next;
-    }
-    poller_of(descriptor).waiters.fetch_sub(1);
-}
-
-void unlink(Descriptor* descriptor, IoWaiter* waiter) {
-    unlink_keeping_link(descriptor, waiter);
-    waiter->descriptor.store(nullptr, std::memory_order_release);
-}
-
-// Descriptor locked.  Wakes every poll-like waiter for `directions` and one exclusive waiter for
-// each direction.  A waiter is unlinked before it is claimed: from the claim on its memory is its
-// own.
-void wake_waiters(Descriptor* descriptor, uint8_t directions, Wake outcome, Fiber*** tail) {
-    uint8_t exclusive_left = directions;
-    IoWaiter* waiter = descriptor->waiters;
-    if (waiter == nullptr) return;
-    IoWaiter* const last = waiter->prev;
-    for (;;) {
-        IoWaiter* next = waiter->next;
-        const bool at_end = waiter == last;
-        const uint8_t wanted = waiter->directions & directions;
-        if (wanted != 0 && (!waiter->is_exclusive || (wanted & exclusive_left) != 0)) {
-            const bool is_exclusive = waiter->is_exclusive;
-            Fiber* fiber = waiter->who.fiber;
-            const uint32_t sequence = waiter->who.sequence;
-            unlink(descriptor, waiter);
-            const auto claim = fiber->park.claim(sequence, outcome);
-            if (claim != ParkWord<Platform>::Claim::kFailed && is_exclusive)
-                exclusive_left = static_cast<uint8_t>(exclusive_left & ~wanted);
-            if (claim == ParkWord<Platform>::Claim::kMustReady) {
-                fiber->queue_next = nullptr;
-                **tail = fiber;
-                *tail = &fiber->queue_next;
-            }
-        }
-        if (at_end) return;
-        waiter = next;
-    }
 }
 
 void deliver(const epoll_event& event, Fiber*** tail) {
@@ -142,6 +83,7 @@ void deliver(const epoll_event& event, Fiber*** tail) {
     // What these announce stays without a further edge, and urgent data ends a receive early (B4).
     if ((event.events & (EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0)
         descriptor->short_reads.store(ShortReads::kMeaningless, std::memory_order_relaxed);
+    if ((event.events & (EPOLLRDHUP | EPOLLHUP)) != 0) descriptor->has_hung_up = true;
     descriptor->ready.fetch_or(directions, std::memory_order_release);
     wake_waiters(descriptor, directions, Wake::kReady, tail);
 }
@@ -175,7 +117,7 @@ epoll_event event_of(const Descriptor* descriptor, int fd) {
 // Descriptor locked.
 void arm(Descriptor* descriptor, int fd, Processor* processor) {
     const bool is_global = options().pollers == Pollers::kGlobal;
-    Poller& poller = is_global ? g_scheduler.processors[0]->poller : placement(processor)->poller;
+    Poller& poller = is_global ? g_scheduler.processors[0]->poller : processor->poller;
     epoll_event event = event_of(descriptor, fd);
     long rc = host::raw_syscall(SYS_epoll_ctl, poller.epoll_fd, EPOLL_CTL_ADD, fd, &event);
     if (rc == -EEXIST)  // an older registration outlived its number: give it the new tag
@@ -192,6 +134,43 @@ void arm(Descriptor* descriptor, int fd, Processor* processor) {
                         "epoll refused a descriptor (error %ld: fs.epoll.max_user_watches or "
                         "memory); its waits keep a kernel thread",
                         -rc);
+}
+
+// Descriptor locked and registered with `from`.  The new instance reports what is ready at once: at
+// worst a notification twice.  False: the kernel does not accept it there, and it stays.
+bool move_registration(Descriptor* descriptor, int fd, Poller* from, Poller* to) {
+    epoll_event event = event_of(descriptor, fd);
+    if (host::raw_syscall(SYS_epoll_ctl, to->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
+        return false;
+    host::raw_syscall(SYS_epoll_ctl, from->epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
+    int32_t waiting = 0;
+    IoWaiter* const first = descriptor->waiters;
+    for (IoWaiter* at = first; at != nullptr; at = at->next == first ? nullptr : at->next)
+        waiting++;
+    from->waiters.fetch_sub(waiting);
+    to->waiters.fetch_add(waiting);
+    from->registered.fetch_sub(1, std::memory_order_relaxed);
+    to->registered.fetch_add(1, std::memory_order_relaxed);
+    descriptor->poller = static_cast<int16_t>(to->id + 1);
+    return true;
+}
+
+// Descriptor locked and registered.  When its fibers wait on another processor again and again, its
+// registration follows them: who looks at its own instance then finds its own events.  Not to an
+// instance that has clearly more than the old one, see placement().
+void follow(Descriptor* descriptor, int fd, Processor* here) {
+    constexpr uint8_t kWaitsElsewhere = 8;
+    if (here->poller.id + 1 == descriptor->poller || options().pollers == Pollers::kGlobal) {
+        descriptor->waits_elsewhere = 0;
+        return;
+    }
+    if (++descriptor->waits_elsewhere < kWaitsElsewhere) return;
+    descriptor->waits_elsewhere = 0;
+    Poller& old = poller_of(descriptor);
+    const int32_t registered = old.registered.load(std::memory_order_relaxed);
+    if (here->poller.registered.load(std::memory_order_relaxed) > registered + registered / 8 + 4)
+        return;
+    if (move_registration(descriptor, fd, &old, &here->poller)) COUNT(io_moves);
 }
 
 void unlink_all(IoWaiter* waiters, int count) {
@@ -221,7 +200,9 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
         }
         LockGuard guard(descriptor->lock);
         if (descriptor->poller == 0 && !descriptor->is_unpollable)
-            arm(descriptor, waiter.fd, fiber->worker->processor);
+            arm(descriptor, waiter.fd, placement(fiber->worker->processor));
+        else if (descriptor->poller != 0)
+            follow(descriptor, waiter.fd, fiber->worker->processor);
         if (descriptor->is_unpollable) {
             *unpollable = true;
             break;
@@ -233,7 +214,7 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
         waiter.who = {fiber, sequence};
         link(descriptor, &waiter);
         // After the link: io_restore_ready() raises the bit without the lock and looks for us then.
-        std::atomic_thread_fence(std::memory_order_seq_cst);
+        Platform::fence();
         if ((descriptor->ready.load(std::memory_order_relaxed) & waiter.directions) != 0) {
             unlink(descriptor, &waiter);
             is_ready = true;
@@ -290,31 +271,24 @@ void io_took_turn(Fiber* fiber) {
 
 Fiber* poll_ready(Processor* processor) {
     Poller& poller = processor->poller;
-    // At most one kernel thread inside an instance: a second one would only wait for its mutex.  It
-    // leaves a note instead, because the event that sent it here may have come after the first one
-    // looked, and the sleeper's edge for it is used up (B3).
-    uint32_t inside = kFree;
-    while (!poller.busy.compare_exchange_weak(inside, inside == kFree ? kInside : kLookAgain,
-                                              std::memory_order_acq_rel)) {
+    if (!poller.gate.enter()) {
+        COUNT(polls_refused);
+        return nullptr;
     }
-    if (inside != kFree) return nullptr;
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
-    COUNT(polls);
     poller.last_poll_ns.store(Platform::now_ns(), std::memory_order_relaxed);
     for (;;) {
         Platform::chaos_point();
         const long count = wait_for_events(poller.epoll_fd, events, 0);
+        count_poll(count);
         for (long i = 0; i < count; i++)
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
         if (count == kBatch || count == -EINTR)
             continue;  // what is left would send no further edge to the sleeper
         Platform::chaos_point();
-        inside = kInside;
-        if (poller.busy.compare_exchange_strong(inside, kFree, std::memory_order_acq_rel))
-            return first;
-        poller.busy.store(kInside, std::memory_order_release);
+        if (poller.gate.leave()) return first;
     }
 }
 
@@ -322,10 +296,10 @@ Fiber* poll_sleep(int64_t deadline_ns) {
     Fiber* first = nullptr;
     Fiber** tail = &first;
     epoll_event events[kBatch];
-    COUNT(polls);
     const int master = master_fd;  // made while it sleeps when a second processor is
     const int place = master < 0 ? g_scheduler.processors[0]->poller.epoll_fd : master;
     const long count = wait_for_events(place, events, deadline_ns);
+    count_poll(count);
     for (long i = 0; i < count; i++) {
         if (events[i].data.u64 == kBreakTag) continue;
         if (master < 0) {
@@ -417,9 +391,8 @@ void poller_descriptor_moved(int from, int to) {
             g_scheduler.processors[p]->poller.epoll_fd = to;
 }
 
-// The new instance reports what is ready at once: at worst a notification twice.  One that the
-// kernel does not accept stays where it is; the sleeper, the monitor and idle processors look
-// there.
+// One that the kernel does not accept stays where it is; the sleeper, the monitor and idle
+// processors look there.
 void poller_move(Processor* from, Processor* to) {
     const int end = from->poller.registered.load() == 0 ? 0 : descriptor_table_end();
     for (int fd = 0; fd < end; fd++) {
@@ -427,87 +400,8 @@ void poller_move(Processor* from, Processor* to) {
         if (descriptor == nullptr) continue;
         LockGuard guard(descriptor->lock);
         if (descriptor->poller != from->poller.id + 1) continue;
-        epoll_event event = event_of(descriptor, fd);
-        const long rc =
-            host::raw_syscall(SYS_epoll_ctl, to->poller.epoll_fd, EPOLL_CTL_ADD, fd, &event);
-        if (rc != 0) continue;
-        host::raw_syscall(SYS_epoll_ctl, from->poller.epoll_fd, EPOLL_CTL_DEL, fd, nullptr);
-        int32_t waiting = 0;
-        IoWaiter* const first = descriptor->waiters;
-        for (IoWaiter* at = first; at != nullptr; at = at->next == first ? nullptr : at->next)
-            waiting++;
-        from->poller.waiters.fetch_sub(waiting);
-        to->poller.waiters.fetch_add(waiting);
-        from->poller.registered.fetch_sub(1, std::memory_order_relaxed);
-        to->poller.registered.fetch_add(1, std::memory_order_relaxed);
-        descriptor->poller = static_cast<int16_t>(to->poller.id + 1);
+        move_registration(descriptor, fd, &from->poller, &to->poller);
     }
-}
-
-void descriptor_closing(int fd) {
-    Descriptor* descriptor = descriptor_if_known(fd);
-    if (descriptor == nullptr) return;
-    Fiber* woken = nullptr;
-    Fiber** tail = &woken;
-    {
-        LockGuard guard(descriptor->lock);
-        int duplicate = -1;
-        if (descriptor->waiters != nullptr) {
-            duplicate = duplicate_high(fd);
-            Descriptor* copy = duplicate >= 0 ? descriptor_of(duplicate) : nullptr;
-            // One reference is ours until all are told: a woken waiter may be done at once.
-            if (copy != nullptr) copy->private_references.store(1);
-            while (IoWaiter* waiter = descriptor->waiters) {
-                Fiber* fiber = waiter->who.fiber;
-                const uint32_t sequence = waiter->who.sequence;
-                const int old_fd = waiter->fd;
-                if (copy != nullptr) {
-                    waiter->fd = duplicate;
-                    copy->private_references.fetch_add(1);
-                }
-                unlink_keeping_link(descriptor, waiter);
-                const auto claim = fiber->park.claim(sequence, Wake::kClosed);
-                if (claim == ParkWord<Platform>::Claim::kFailed) {
-                    // It ends for another reason and waits in unlink_all() for our lock.
-                    if (copy != nullptr) copy->private_references.fetch_sub(1);
-                    waiter->fd = old_fd;
-                }
-                waiter->descriptor.store(nullptr, std::memory_order_release);
-                if (claim == ParkWord<Platform>::Claim::kMustReady) {
-                    fiber->queue_next = nullptr;
-                    *tail = fiber;
-                    tail = &fiber->queue_next;
-                }
-            }
-            if (duplicate >= 0 && (copy == nullptr || copy->private_references.fetch_sub(1) == 1))
-                host::raw_close(duplicate);
-        }
-        // A description that lives on elsewhere would keep its registration and send stale events.
-        if (descriptor->poller != 0 && (descriptor->is_shared || duplicate >= 0))
-            host::raw_syscall(SYS_epoll_ctl, poller_of(descriptor).epoll_fd, EPOLL_CTL_DEL, fd,
-                              nullptr);
-        descriptor->tag.fetch_add(1);
-        if (descriptor->poller != 0)
-            poller_of(descriptor).registered.fetch_sub(1, std::memory_order_relaxed);
-        descriptor->poller = 0;
-        descriptor->is_unpollable = descriptor->is_shared = false;
-        descriptor->made_here = descriptor->has_timeouts = false;
-        descriptor->kind.store(DescriptorKind::kUnknown);
-        descriptor->short_reads.store(ShortReads::kUnproved);
-        descriptor->ready.store(0);
-        descriptor->no_nowait = descriptor->device = 0;
-        descriptor->socket_type = descriptor->socket_family = 0;
-        descriptor->is_listener = descriptor->is_blocking = false;
-        descriptor->thread_entry = 0;
-    }
-    ready_list(woken);
-}
-
-void io_release_private(int fd) {
-    Descriptor* descriptor = descriptor_if_known(fd);
-    if (descriptor == nullptr || descriptor->private_references.fetch_sub(1) != 1) return;
-    descriptor_closing(fd);
-    host::raw_close(fd);
 }
 
 }  // namespace pfiber

@@ -12,6 +12,7 @@
 
 #include "scheduler/fiber.h"
 #include "scheduler/lock.h"
+#include "scheduler/poller_gate.h"
 
 namespace pfiber {
 
@@ -57,6 +58,7 @@ struct Descriptor {
     Platform::Atomic<DescriptorKind> kind{DescriptorKind::kUnknown};
     Platform::Atomic<ShortReads> short_reads{ShortReads::kUnproved};
     int16_t poller = 0;              // 1 + processor whose instance holds it; 0: not registered
+    uint8_t waits_elsewhere = 0;     // in a row, on other processors than the instance's
     bool is_unpollable = false;      // epoll refused it
     bool is_shared = false;          // another number or process may hold the description
     bool made_here = false;          // created by this process: nobody else saw its flags
@@ -69,6 +71,7 @@ struct Descriptor {
     uint8_t socket_family = 0;  // AF_INET…; 0: not asked yet
     bool is_listener = false;   // it was seen listening
     bool is_blocking = false;   // O_NONBLOCK is clear; believed while made_here && !is_shared
+    bool has_hung_up = false;   // an event told the end of what can be read
     Platform::Atomic<uint32_t> accept_turn{0};  // a fiber stands between poll and accept
     bool has_timeouts = false;                  // the two below are known
     int64_t receive_timeout_ns = 0;             // 0: none
@@ -97,7 +100,7 @@ void descriptors_all_shared();
 struct Poller {
     int epoll_fd = -1;
     int id = 0;
-    Platform::Atomic<uint32_t> busy{0};       // one kernel thread at a time is inside
+    PollerGate<Platform> gate;
     Platform::Atomic<int32_t> waiters{0};     // fibers parked on descriptors registered here
     Platform::Atomic<int32_t> registered{0};  // descriptors in the instance
     Platform::Atomic<int64_t> last_poll_ns{0};

@@ -31,6 +31,7 @@ namespace pfiber {
 namespace {
 
 std::atomic<bool> reported_no_timer{false};
+std::atomic<uint32_t> chaos_signals{0};
 bool has_handler = false;
 
 // The kernel looks at CPU timers once a tick, 4 ms on most systems.
@@ -239,8 +240,9 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         std::atomic_signal_fence(std::memory_order_seq_cst);
         fiber->depth = 0;
     }
-    if (__builtin_expect(LinuxPlatform::chaos_seed != 0, 0) && !fiber->in_call)
-        fiber->attention.fetch_or(kAttendPreempt);  // tests: each of our signals preempts
+    if (__builtin_expect(LinuxPlatform::chaos_seed != 0, 0) && !fiber->in_call &&
+        (chaos_signals.fetch_add(1, std::memory_order_relaxed) & 1) != 0)
+        fiber->attention.fetch_or(kAttendPreempt);  // tests: every other signal of ours preempts
     if (is_on_alternate_stack(fiber, context) && is_on_own_stack(fiber, context) &&
         (is_interrupted(fiber) || has_to_attend(fiber, context)))
         host::continue_on_interrupted_stack(info, context, attend_on_stack, saved_errno);

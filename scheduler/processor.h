@@ -65,7 +65,8 @@ enum class AfterSwitch : uint8_t {
 // What an interrupted fiber's registers held (busy_wait.cc).
 struct BusySample {
     bool is_taken = false;
-    uint32_t tick = 0;  // schedule_tick: of which turn
+    uint32_t tick = 0;   // schedule_tick: of which turn
+    int64_t cpu_ns = 0;  // of the worker: code that did not run meanwhile stands still, too
     host::RegisterSample registers;
 };
 
@@ -81,9 +82,10 @@ struct Worker {
     Fiber* previous = nullptr;
     AfterSwitch after = AfterSwitch::kNothing;
     bool is_spinning = false;
-    bool is_leader = false;   // the process's first kernel thread: never ends
-    bool must_end = false;    // its locked fiber finished: per-thread kernel state must not leak
-    Fiber* handed = nullptr;  // found on the fast path but to be run by the loop
+    bool is_leader = false;     // the process's first kernel thread: never ends
+    bool must_end = false;      // its locked fiber finished: per-thread kernel state must not leak
+    bool has_children = false;  // forked: its end would be their parent's (PR_SET_PDEATHSIG)
+    Fiber* handed = nullptr;    // found on the fast path but to be run by the loop
     Fiber* locked_fiber = nullptr;
     uint32_t random = 1;
     int watched = 0;  // processor whose progress is watched (help_stalled)

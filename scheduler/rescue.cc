@@ -163,7 +163,7 @@ bool rescue(Worker* monitor, int64_t now) {
         monitor->handed = nullptr;
     }
     if (monitor->processor != nullptr) give_back(monitor);
-    while (Fiber* fiber = skipped.pop_front()) global_put(fiber);
+    while (!skipped.is_empty()) global_put(skipped.take(1, [](Fiber*) {}));
     become_monitor(monitor);
     // Events and timers have nobody else, nor has what is left in the queues.
     g_scheduler.thread_refused.store(1);

@@ -129,6 +129,11 @@ void fiber_spawn(Fiber* fiber, FiberEntry entry);
 [[noreturn]] void fiber_finish(Fiber* fiber);
 // Gives a finished (or never spawned) fiber's block back to the pool.
 void fiber_recycle(Fiber* fiber);
+// In the runtime or in a call.  The worker of this fiber, the caller, makes a child process now and
+// stays as long as the process does: the kernel tells children of the end of the thread that made
+// them.
+void keep_worker(Fiber* fiber);
+
 int64_t live_fibers();  // spawned and not finished, the main fiber included while it runs
 // The live fiber with that id, or null.  Locks the registry.
 Fiber* fiber_with_tid(uint32_t tid);

@@ -39,10 +39,11 @@ void finish_switch(Worker* worker) {
     Fiber* left = worker->previous;
     // The kernel's alternate stack is always the running fiber's: sigreturn on another worker then
     // restores the value that this worker has anyway.  Not before the jump: the kernel refuses to
-    // change it while the stack that is left is the alternate one.
+    // change it while the stack that is left is the alternate one.  The scheduler has none: a
+    // signal that came there would write on the stack of a fiber that runs elsewhere by now, or is
+    // gone.
     Fiber* entered = worker->current;
-    if (__builtin_expect(entered->alternate_stack != worker->alternate_stack, 0) &&
-        !entered->is_scheduler) {
+    if (__builtin_expect(entered->alternate_stack != worker->alternate_stack, 0)) {
         worker->alternate_stack = entered->alternate_stack;
         host::install_alternate_stack(entered->alternate_stack, entered->alternate_stack_size,
                                       entered->alternate_stack_flags);
@@ -94,7 +95,12 @@ Fiber* next_local(Worker* worker) {
 
 void start_running(Worker* worker, Fiber* fiber) {
     fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
-    if (worker->processor != nullptr) fiber->last_processor = worker->processor->id;
+    Processor* processor = worker->processor;
+    if (processor == nullptr) return;
+    fiber->last_processor = processor->id;
+    const int64_t timer = processor->timers.earliest_ns();
+    if (__builtin_expect(timer < g_scheduler.monitor_covers_ns.load(std::memory_order_relaxed), 0))
+        tell_monitor_of_timer(timer);
 }
 
 }  // namespace

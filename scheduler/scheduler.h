@@ -2,45 +2,34 @@
 // functions that are not for the layers above.
 #pragma once
 
+#include "scheduler/global_queue.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
+#include "scheduler/wake_words.h"
 
 namespace pfiber {
 
 constexpr int kMaxProcessors = 1024;
 constexpr uint32_t kFairnessTick = 61;  // Go's: global queue and poller are looked at this often
 
-// FIFO of fibers linked by queue_next. The scheduler lock protects it; size is read without it.
-struct FiberList {
-    Fiber* first = nullptr;
-    Fiber* last = nullptr;
-    Platform::Atomic<int32_t> size{0};
-
-    void push_back(Fiber* fiber);
-    void push_front(Fiber* fiber);
-    Fiber* pop_front();
-    Fiber* unlink_front();  // the caller lowers `size` when the fiber can be seen elsewhere
-    bool is_empty() const { return size.load(std::memory_order_acquire) == 0; }
-};
+using FiberList = GlobalQueue<Platform, Fiber>;
 
 // All runtime state of the process; the fork child builds it anew and trusts no inherited lock.
-struct Scheduler {
+struct Scheduler : WakeWords<Platform> {
     Lock lock;  // global queue, idle processors, idle workers
     FiberList global;
     Processor* idle_processors = nullptr;
-    Platform::Atomic<int32_t> idle_processor_count{0};
     Worker* idle_workers = nullptr;
     Platform::Atomic<int32_t> idle_worker_count{0};
-    Platform::Atomic<int32_t> spinning{0};
-    Platform::Atomic<uint32_t> need_spinning{0};
     std::atomic<int32_t> processor_count{0};  // changed while the world is stopped only
     std::atomic<int32_t> made_count{0};       // processors that exist, removed ones included
     Processor* processors[kMaxProcessors] = {};
     Platform::Atomic<Worker*> workers{nullptr};        // every worker ever made, newest first
     Platform::Atomic<int32_t> worker_count{0};         // alive
     Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
-    Platform::Atomic<uint32_t> monitor_asleep{0};
-    Platform::Atomic<uint32_t> monitor_word{0};
+    // The earliest timer that the monitor's present sleep takes into account; it is rung for an
+    // earlier one of a processor that runs on (T1).
+    Platform::Atomic<int64_t> monitor_covers_ns{INT64_MIN};
     Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
@@ -109,6 +98,7 @@ bool rescue_tick(Fiber* fiber);  // in the preemption handler; true: it was aske
 bool monitor_start();
 void barrier_on_every_thread();  // each thread's stores are seen, and it sees ours
 void wake_monitor();
+void tell_monitor_of_timer(int64_t deadline_ns);
 
 // world.cc
 // The owner of a processor gives it to the stopper; false: nobody stops the world (any more).

@@ -24,6 +24,31 @@ struct TimerLink {
     static constexpr uint32_t kListed = UINT32_MAX;
 };
 
+// The deadline of one waiter's present wait, read by whoever runs the heap (T2).  The waiter writes
+// the sequence number of its wait, then the deadline; the reader takes them in the same order. What
+// it pairs with a sequence is that wait's deadline, none, or a later wait's, which cannot end this
+// one any more; in the other order an old deadline would end a new wait.
+template <class P>
+struct TimerWords {
+    struct Due {
+        uint32_t sequence;
+        int64_t deadline_ns;  // 0: that wait ended long ago
+    };
+
+    typename P::template Atomic<int64_t> deadline_ns{0};
+    typename P::template Atomic<uint32_t> sequence{0};
+
+    void arm(uint32_t wait, int64_t deadline) {
+        sequence.store(wait, std::memory_order_release);
+        deadline_ns.store(deadline, std::memory_order_release);
+    }
+    void disarm() { deadline_ns.store(0, std::memory_order_release); }
+    Due read() const {
+        const uint32_t wait = sequence.load(std::memory_order_acquire);
+        return {wait, deadline_ns.load(std::memory_order_acquire)};
+    }
+};
+
 // `Timer` has a member `TimerLink link`.  Storage is grown by `P::grow` under the lock.
 template <class P, class Timer>
 class TimerHeap {

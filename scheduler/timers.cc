@@ -23,8 +23,7 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
     FiberTimer& timer = fiber->timer;
     timer.fiber = fiber;
     if (deadline_ns <= 0) deadline_ns = 1;  // 0 means "no deadline"; the past is due at once
-    timer.sequence.store(fiber->park.open_sequence(), std::memory_order_release);
-    timer.deadline_ns.store(deadline_ns, std::memory_order_release);
+    timer.arm(fiber->park.open_sequence(), deadline_ns);
     // Only this fiber inserts it, and it has a processor, so the world is not stopped: the owner
     // can change from a processor to none but not to another.
     const int owner = timer.link.heap_owner;
@@ -42,7 +41,7 @@ void timer_arm(Fiber* fiber, int64_t deadline_ns) {
     processor->timers.insert(&timer, deadline_ns);
 }
 
-void timer_disarm(Fiber* fiber) { fiber->timer.deadline_ns.store(0, std::memory_order_release); }
+void timer_disarm(Fiber* fiber) { fiber->timer.disarm(); }
 
 void timer_forget(Fiber* fiber) {
     FiberTimer& timer = fiber->timer;
@@ -60,10 +59,8 @@ bool run_timers(Processor* processor, int64_t now_ns) {
         LockGuard guard(processor->timer_lock);
         while (FiberTimer* timer = processor->timers.top()) {
             if (timer->link.key_ns > now_ns) break;
-            // The sequence first: with a deadline of an earlier wait it would be a later one's.  A
-            // deadline that is newer than the sequence puts itself in again, after this lock.
-            const uint32_t sequence = timer->sequence.load(std::memory_order_acquire);
-            const int64_t deadline = timer->deadline_ns.load(std::memory_order_acquire);
+            // A deadline that is newer than the sequence puts itself in again, after this lock.
+            const auto [sequence, deadline] = timer->read();
             Platform::chaos_point();
             if (deadline > now_ns) {
                 processor->timers.update(timer, deadline);
@@ -81,7 +78,11 @@ bool run_timers(Processor* processor, int64_t now_ns) {
         }
     }
     if (expired == nullptr) return false;
-    ready_list(expired);
+    // Who has waited for a time is late already: the earliest goes to the next slot, as in Go.
+    Fiber* rest = expired->queue_next;
+    expired->queue_next = nullptr;
+    ready_list(rest);
+    ready(expired, true);
     return true;
 }
 

@@ -47,7 +47,7 @@ class alignas(64) WaitBucket {
     void announce() { waiting_.fetch_add(1, std::memory_order_seq_cst); }
     void withdraw() { waiting_.fetch_sub(1, std::memory_order_relaxed); }
     bool nobody_waits() const {
-        std::atomic_thread_fence(std::memory_order_seq_cst);
+        P::fence();  // the change of the word may have been a plain store
         return waiting_.load(std::memory_order_seq_cst) == 0;
     }
 

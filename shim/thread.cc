@@ -80,11 +80,12 @@ void run_key_destructors(Fiber* fiber) {
     memset(blocks[0], 0, kKeysPerBlock * sizeof(KeyData));
 }
 
-// After the thread's start routine, or forced unwinding, is done with its frames.
-[[noreturn]] void end_thread() {
+// After the thread's start routine, or forced unwinding, is done with its frames.  As in libc the
+// thread_local objects of main live until exit().
+[[noreturn]] void end_thread(bool is_main) {
     Fiber* fiber = current_fiber();
     thread_of(fiber)->is_ending = true;
-    if (call_tls_destructors != nullptr) call_tls_destructors();
+    if (!is_main && call_tls_destructors != nullptr) call_tls_destructors();
     run_key_destructors(fiber);
     robust_mutexes_release(fiber);
     kernel_state_forget(fiber);
@@ -119,7 +120,7 @@ void thread_entry(Fiber* fiber) {
         }
     }
     if (current_fiber() == nullptr) end_only_thread(fiber);
-    end_thread();
+    end_thread(false);
 }
 
 // On the stack that runs next, in the runtime.  Nothing of the fiber is touched after the flag: a
@@ -321,7 +322,7 @@ int run_main(int (*main)(int, char**, char**), int argc, char** argv, char** env
         __pthread_unregister_cancel(&frame);
         return status;
     }
-    if (current_fiber() != nullptr) end_thread();
+    if (current_fiber() != nullptr) end_thread(true);
     // pthread_exit in a process that never had a second thread: it was the last one.
     exit(0);
 }

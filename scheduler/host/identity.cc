@@ -89,6 +89,47 @@ struct ProbeResult {
     int kernel_tid;
 };
 
+int find_libc_block(dl_phdr_info* info, size_t, void* found) {
+    if (info->dlpi_tls_modid == 0 || info->dlpi_tls_data == nullptr) return 0;
+    const auto data = reinterpret_cast<uintptr_t>(info->dlpi_tls_data);
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr)& header = info->dlpi_phdr[i];
+        const auto here = reinterpret_cast<uintptr_t>(&errno);
+        if (header.p_type != PT_TLS || here < data || here >= data + header.p_memsz) continue;
+        auto* range = static_cast<uintptr_t*>(found);
+        range[0] = data;
+        range[1] = data + header.p_memsz;
+        return 1;
+    }
+    return 0;
+}
+
+void no_destructor(void*) {}
+
+// Registers a destructor, looks which word of libc's block now points to the entry, which holds the
+// object second, and takes it off the list.  On the main thread, which may hold the loader's lock.
+ptrdiff_t find_destructor_list() {
+    uintptr_t range[2] = {0, 0};
+    real.dl_iterate_phdr(find_libc_block, range);
+    using Register = int (*)(void (*)(void*), void*, void*);
+    auto add = reinterpret_cast<Register>(dlsym(RTLD_DEFAULT, "__cxa_thread_atexit_impl"));
+    constexpr size_t kMostWords = 64;
+    const size_t words = (range[1] - range[0]) / 8;
+    if (add == nullptr || words == 0 || words > kMostWords) return 0;
+    uintptr_t before[kMostWords];
+    auto* block = reinterpret_cast<uintptr_t*>(range[0]);
+    memcpy(before, block, words * 8);
+    static char object;
+    if (add(no_destructor, &object, &object) != 0) return 0;
+    for (size_t i = 0; i < words; i++) {
+        if (before[i] == block[i] || block[i] < 4096 || block[i] % 8 != 0) continue;
+        if (reinterpret_cast<void* const*>(block[i])[1] != &object) continue;
+        block[i] = before[i];
+        return static_cast<ptrdiff_t>(range[0] + i * 8 - thread_pointer());
+    }
+    return 0;
+}
+
 void* probe_main(void* argument) {
     auto* result = static_cast<ProbeResult*>(argument);
     const uintptr_t tp = thread_pointer();
@@ -270,6 +311,7 @@ bool identity_probe(const char** reason, long* error) {
 
     layout.robust_head = probe.robust_head;
     layout.resolver = probe.resolver;
+    if (layout.destructors == 0) layout.destructors = find_destructor_list();
     *reason = "probed, published and template values of struct pthread do not agree";
     int template_tid;
     memcpy(&template_tid, template_image + layout.tid, sizeof template_tid);
@@ -320,6 +362,9 @@ void identity_recycle(uintptr_t tp) {
         memset(block + module.image_size, 0, module.total_size - module.image_size);
     }
     unlock_modules();
+    // What key destructors left there is forgotten, as in a new thread of libc's.
+    if (identity_layout.destructors != 0)
+        field<void*>(tp + static_cast<uintptr_t>(identity_layout.destructors), 0) = nullptr;
     set_thread_fields(tp);
 }
 

@@ -23,6 +23,7 @@ struct IdentityLayout {
     size_t alignment = 64;
     size_t tid = 0, list = 0, cancelhandling = 0, specific = 0, specific_first_block = 0;
     size_t robust_head = 0, stack_block = 0, user_stack = 0, resolver = 0, rseq = 0;
+    ptrdiff_t destructors = 0;       // libc's list of thread_local destructors; 0: not found
     ptrdiff_t resolver_pointer = 0;  // the TLS slot __resp, relative to the thread pointer
 };
 

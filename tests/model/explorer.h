@@ -1,15 +1,20 @@
 // An interleaving explorer: runs a small scenario of virtual threads over code that is a template
-// of its platform, under every schedule with at most `bound` preemptions.
+// of its platform, under every schedule with at most `bound` preemptions, on memory as x86 has it
+// (total store order).
 //
 // Each operation on an atomic, each chaos_point() and each lock operation is a scheduling point.
 // The threads run one at a time on stacks of their own, so a schedule is the list of who goes on at
 // each point, and can be printed and repeated.  Search is depth first: the last choice with an
 // untried alternative is changed, everything before it is replayed. A scenario fails by a deadlock
-// (all unfinished threads blocked), by fail(), or by its final check. Memory is sequentially
-// consistent here: weaker orders are x86's business and the review's.
+// (all unfinished threads blocked), by fail(), or by its final check.
+//
+// A plain store goes into its thread's buffer: the thread itself sees it, others do not.  What can
+// be told from memory without buffers is a load that is done while older stores are still there, so
+// the choice is made at the load: it lets them out first, or passes the newest k of them, at most
+// `delays` times in a schedule.  A store that was passed leaves in its turn: when its thread does a
+// locked operation or a fence, or at any point at which the schedule says so (as a preemption).
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
@@ -30,14 +35,22 @@ struct Scenario {
 struct Result {
     long schedules = 0;
     long steps = 0;
+    long delayed = 0;     // loads that passed older stores
     std::string failure;  // empty: every schedule was well
+};
+
+// A store on its way to memory.
+struct BufferedStore {
+    void* cell;
+    void (*write)(void* cell, uint64_t bits);
+    uint64_t bits;
 };
 
 class Explorer {
   public:
     static constexpr int kMaxSteps = 20000;  // in one schedule: more is a livelock
 
-    explicit Explorer(int bound) : bound_(bound) {}
+    explicit Explorer(int bound, int delays = 1) : bound_(bound), delays_(delays) {}
 
     Result explore(const std::function<Scenario()>& make) {
         Result result;
@@ -46,6 +59,7 @@ class Explorer {
             Scenario scenario = make();
             run(scenario);
             result.steps += step_count_;
+            result.delayed += delays_taken_;
             if (failure_.empty() && scenario.check) failure_ = scenario.check();
             if (!failure_.empty()) {
                 result.failure = failure_ + "\n  schedule:" + describe() + "\n  run " +
@@ -58,6 +72,7 @@ class Explorer {
 
     // ---- called on virtual threads; elsewhere (set-up, final check) they do nothing
 
+    static bool is_running() { return active_ != nullptr; }
     static void point() {
         if (active_ != nullptr) active_->leave(nullptr);
     }
@@ -72,7 +87,48 @@ class Explorer {
     static void fail(const std::string& message) {
         if (active_ != nullptr && active_->failure_.empty()) active_->failure_ = message;
     }
-    static int self() { return active_ == nullptr ? -1 : active_->current_; }
+
+    // The store buffer of the running thread.  False: nothing buffers here, write at once.
+    static bool buffer_store(const BufferedStore& store) {
+        if (active_ == nullptr) return false;
+        active_->running().buffer.push_back(store);
+        return true;
+    }
+    // The newest store to `cell` that is still in the buffer, or null.
+    static const BufferedStore* forwarded(const void* cell) {
+        if (active_ == nullptr) return nullptr;
+        const auto& buffer = active_->running().buffer;
+        for (size_t i = buffer.size(); i > 0; i--)
+            if (buffer[i - 1].cell == cell) return &buffer[i - 1];
+        return nullptr;
+    }
+    static void before_load() {
+        if (active_ != nullptr) active_->pass_or_let_out();
+    }
+    static void drain() {  // a locked operation or a fence
+        if (active_ != nullptr) let_out_all(active_->running());
+    }
+
+    // A sleep in the kernel under a key, and the end of up to `count` of them.
+    static void sleep_on(const void* key) {
+        bool is_woken = false;
+        Sleeper sleeper{key, &is_woken};
+        active_->sleepers_.push_back(sleeper);
+        wait_until([&is_woken] { return is_woken; });
+    }
+    static void wake_sleepers(const void* key, int count) {
+        if (active_ == nullptr) return;
+        auto& sleepers = active_->sleepers_;
+        for (size_t i = 0; i < sleepers.size() && count > 0;) {
+            if (sleepers[i].key != key) {
+                i++;
+                continue;
+            }
+            *sleepers[i].is_woken = true;
+            sleepers.erase(sleepers.begin() + static_cast<long>(i));
+            count--;
+        }
+    }
 
   private:
     struct Choice {
@@ -85,10 +141,20 @@ class Explorer {
         const std::function<void()>* body = nullptr;
         const std::function<bool()>* blocked_on = nullptr;
         bool is_finished = false;
+        std::vector<BufferedStore> buffer;  // oldest first
+        size_t passed = 0;                  // the oldest so many were passed by a load
         std::unique_ptr<char[]> stack;
     };
 
+    struct Sleeper {
+        const void* key;
+        bool* is_woken;
+    };
+
     static constexpr size_t kStackSize = 128 * 1024;
+    static constexpr int kLetOut = 1000;  // option: the oldest store of thread n - kLetOut
+
+    Thread& running() { return threads_[static_cast<size_t>(current_)]; }
 
     void run(const Scenario& scenario) {
         while (threads_.size() < scenario.threads.size()) {
@@ -101,25 +167,27 @@ class Explorer {
             thread.body = &scenario.threads[static_cast<size_t>(i)];
             thread.blocked_on = nullptr;
             thread.is_finished = false;
+            thread.buffer.clear();
+            thread.passed = 0;
             thread.context =
                 host::make_context(thread.stack.get() + kStackSize, kStackSize, thread_main);
         }
         failure_.clear();
         taken_.clear();
+        sleepers_.clear();
         depth_ = 0;
-        preemptions_ = 0;
+        preemptions_ = delays_taken_ = 0;
         step_count_ = 0;
         current_ = -1;
         active_ = this;
-        for (;;) {
-            const int next = choose();
-            if (next < 0) break;
+        for (int next = choose(); next >= 0; next = choose()) {
             taken_.push_back(next);
-            current_ = next;
-            Thread& thread = threads_[static_cast<size_t>(next)];
-            thread.blocked_on = nullptr;
-            thread.context = host::jump(thread.context, this).fctx;
-            if (!failure_.empty()) break;
+            if (next >= kLetOut) {
+                let_out_oldest(threads_[static_cast<size_t>(next - kLetOut)]);
+            } else {
+                enter(next);
+                if (!failure_.empty()) break;
+            }
             if (++step_count_ > kMaxSteps) {
                 failure_ = "livelock: too many steps";
                 break;
@@ -128,10 +196,19 @@ class Explorer {
         active_ = nullptr;
     }
 
+    void enter(int next) {
+        if (current_ >= 0 && current_ != next) settle(running());
+        current_ = next;
+        Thread& thread = running();
+        thread.blocked_on = nullptr;
+        thread.context = host::jump(thread.context, this).fctx;
+        if (thread.is_finished || thread.blocked_on != nullptr) settle(thread);
+    }
+
     static void thread_main(host::Transfer arrived) {
         auto* self = static_cast<Explorer*>(arrived.data);
         self->controller_ = arrived.fctx;
-        Thread& thread = self->threads_[static_cast<size_t>(self->current_)];
+        Thread& thread = self->running();
         (*thread.body)();
         thread.is_finished = true;
         host::jump(self->controller_, nullptr);
@@ -139,9 +216,49 @@ class Explorer {
     }
 
     void leave(const std::function<bool()>* condition) {
-        threads_[static_cast<size_t>(current_)].blocked_on = condition;
+        running().blocked_on = condition;
         controller_ = host::jump(controller_, nullptr).fctx;
     }
+
+    // ---- stores on their way
+
+    static void let_out_oldest(Thread& thread) {
+        const BufferedStore store = thread.buffer.front();
+        thread.buffer.erase(thread.buffer.begin());
+        if (thread.passed > 0) thread.passed--;
+        store.write(store.cell, store.bits);
+    }
+    static void let_out_all(Thread& thread) {
+        while (!thread.buffer.empty()) let_out_oldest(thread);
+    }
+    // The thread does not go on for now.  Stores that no load passed yet could as well be done
+    // later than what others do next, which other schedules show; those behind a passed one stay.
+    static void settle(Thread& thread) {
+        if (thread.passed == 0)
+            let_out_all(thread);
+        else
+            thread.passed = thread.buffer.size();
+    }
+    void pass_or_let_out() {
+        Thread& thread = running();
+        if (thread.passed > 0) {
+            thread.passed = thread.buffer.size();
+            return;
+        }
+        const size_t fresh = thread.buffer.size();
+        if (fresh == 0) return;
+        size_t kept = 0;
+        if (delays_taken_ < delays_) {
+            std::vector<int> options;
+            for (size_t i = 0; i <= fresh; i++) options.push_back(static_cast<int>(i));
+            kept = pick(options);
+        }
+        while (thread.buffer.size() > kept) let_out_oldest(thread);
+        thread.passed = kept;
+        if (kept > 0) delays_taken_++;
+    }
+
+    // ---- the search
 
     bool is_enabled(int index) const {
         const Thread& thread = threads_[static_cast<size_t>(index)];
@@ -158,35 +275,44 @@ class Explorer {
         return holds;
     }
 
+    // Index of the option that this schedule takes.
+    size_t pick(const std::vector<int>& options) {
+        if (depth_ < choices_.size()) {
+            if (choices_[depth_].options != options) {
+                failure_ = "the scenario is not deterministic";
+                return 0;
+            }
+        } else {
+            choices_.push_back({options, 0});
+        }
+        return choices_[depth_++].index;
+    }
+
     // Who goes on: -1 when all are finished, or on failure.
     int choose() {
         std::vector<int> options;
         bool all_finished = true;
         const bool can_go_on = current_ >= 0 && is_enabled(current_);
         if (can_go_on) options.push_back(current_);
+        const bool may_change = !can_go_on || preemptions_ < bound_;
         for (int i = 0; i < count_; i++) {
-            if (!threads_[static_cast<size_t>(i)].is_finished) all_finished = false;
-            if (i == current_) continue;
-            if (can_go_on && preemptions_ >= bound_) continue;
-            if (is_enabled(i)) options.push_back(i);
+            const Thread& thread = threads_[static_cast<size_t>(i)];
+            if (!thread.is_finished) all_finished = false;
+            if (!may_change) continue;
+            if (i != current_ && is_enabled(i)) options.push_back(i);
+            if (!thread.buffer.empty() && (i != current_ || thread.passed > 0))
+                options.push_back(kLetOut + i);
         }
-        if (all_finished) return -1;
+        if (all_finished) {
+            for (Thread& thread : threads_) let_out_all(thread);
+            return -1;
+        }
         if (options.empty()) {
             failure_ = "deadlock";
             return -1;
         }
-        size_t index = 0;
-        if (options.size() > 1) {
-            if (depth_ < choices_.size()) {
-                if (choices_[depth_].options != options) {
-                    failure_ = "the scenario is not deterministic";
-                    return -1;
-                }
-            } else {
-                choices_.push_back({options, 0});
-            }
-            index = choices_[depth_++].index;
-        }
+        const size_t index = options.size() > 1 ? pick(options) : 0;
+        if (!failure_.empty()) return -1;
         if (can_go_on && index != 0) preemptions_++;
         return options[index];
     }
@@ -206,102 +332,30 @@ class Explorer {
         for (size_t i = 0; i < taken_.size();) {
             size_t same = i;
             while (same < taken_.size() && taken_[same] == taken_[i]) same++;
-            text += " T" + std::to_string(taken_[i]) + "x" + std::to_string(same - i);
+            const bool is_store = taken_[i] >= kLetOut;
+            text += is_store ? " store of T" + std::to_string(taken_[i] - kLetOut)
+                             : " T" + std::to_string(taken_[i]) + "x" + std::to_string(same - i);
             i = same;
         }
-        return text;
+        return text + " (" + std::to_string(delays_taken_) + " loads passed stores)";
     }
 
     static inline Explorer* active_ = nullptr;
 
     const int bound_;
+    const int delays_;
     std::vector<Thread> threads_;
+    std::vector<Sleeper> sleepers_;
     int count_ = 0;
     int current_ = -1;
     host::Context controller_ = nullptr;
     std::vector<Choice> choices_;
     size_t depth_ = 0;
     int preemptions_ = 0;
+    int delays_taken_ = 0;
     int step_count_ = 0;
     std::vector<int> taken_;
     std::string failure_;
-};
-
-template <class T>
-class ModelAtomic {
-  public:
-    ModelAtomic() = default;
-    ModelAtomic(T value) : value_(value) {}
-    ModelAtomic(const ModelAtomic&) = delete;
-    ModelAtomic& operator=(const ModelAtomic&) = delete;
-
-    using Order = std::memory_order;
-    static constexpr Order kSeq = std::memory_order_seq_cst;
-
-    T load(Order = kSeq) const {
-        Explorer::point();
-        return value_;
-    }
-    void store(T value, Order = kSeq) {
-        Explorer::point();
-        value_ = value;
-    }
-    T exchange(T value, Order = kSeq) {
-        Explorer::point();
-        const T old = value_;
-        value_ = value;
-        return old;
-    }
-    bool compare_exchange_strong(T& expected, T value, Order = kSeq, Order = kSeq) {
-        Explorer::point();
-        if (value_ == expected) {
-            value_ = value;
-            return true;
-        }
-        expected = value_;
-        return false;
-    }
-    bool compare_exchange_weak(T& expected, T value, Order = kSeq, Order = kSeq) {
-        return compare_exchange_strong(expected, value);
-    }
-    T fetch_add(T amount, Order = kSeq) {
-        Explorer::point();
-        const T old = value_;
-        value_ = static_cast<T>(value_ + amount);
-        return old;
-    }
-    T fetch_sub(T amount, Order = kSeq) {
-        Explorer::point();
-        const T old = value_;
-        value_ = static_cast<T>(value_ - amount);
-        return old;
-    }
-    T peek() const { return value_; }  // no step: for conditions and checks
-
-  private:
-    T value_{};
-};
-
-// Its steps are those of the data, so a lock has one point: before it is taken.
-class ModelLock {
-  public:
-    void acquire() {
-        Explorer::wait_until([this] { return !is_held_; });
-        is_held_ = true;
-    }
-    void release() { is_held_ = false; }
-
-  private:
-    bool is_held_ = false;
-};
-
-struct ModelPlatform {
-    template <class T>
-    using Atomic = ModelAtomic<T>;
-    static inline int64_t time_ns = 0;
-    static int64_t now_ns() { return time_ns; }
-    static void chaos_point() { Explorer::point(); }
-    static void pause() { Explorer::point(); }
 };
 
 }  // namespace pfiber::model

@@ -6,13 +6,15 @@
 
 #include <map>
 
-#include "tests/model/explorer.h"
+#include "scheduler/global_queue.h"
+#include "tests/model/platform.h"
 
 namespace pfiber::model {
 namespace {
 
 struct Item {
     int id = 0;
+    Item* queue_next = nullptr;
 };
 using Queue = RunQueue<ModelPlatform, Item>;
 
@@ -20,6 +22,10 @@ struct State {
     Queue queue;
     Item items[300];
     std::map<Item*, int> taken;
+
+    State() {
+        for (int i = 0; i < 300; i++) items[i].id = i;
+    }
 
     void put(int i, bool next) {
         queue.put(&items[i], next, [this](Item** batch, uint32_t count) {
@@ -79,22 +85,45 @@ TEST(RunQueue, Q1OverflowAgainstThief) {
     EXPECT_EQ(result.failure, "");
 }
 
+// One item is there all the time: it moves into the ring, and the slot is emptied behind it.
 TEST(RunQueue, Q2EmptyMissesNothing) {
     const Result result = Explorer(4).explore([] {
         auto state = std::make_shared<State>();
         State* s = state.get();
         s->put(0, true);
-        return Scenario{{[s] { s->put(1, true); },
-                         [s] {
-                             if (s->queue.is_empty()) Explorer::fail("Q2: an item was missed");
+        auto look = [s] {
+            if (s->queue.is_empty()) Explorer::fail("Q2: an item was missed");
+        };
+        return Scenario{{[s] {
+                             s->put(1, true);
+                             s->get();
                          },
-                         [s] {
-                             if (s->queue.is_empty()) Explorer::fail("Q2: an item was missed");
-                         }},
+                         look, look},
                         [s] { return s->check(2); },
                         state};
     });
     EXPECT_EQ(result.failure, "");
+    EXPECT_GT(result.schedules, 1000);
+}
+
+// From the global queue to a ring: a worker that goes idle looks without the lock, here first.
+TEST(RunQueue, W3ItemsOnTheirWayToARingAreSeen) {
+    const Result result = Explorer(4).explore([] {
+        auto state = std::make_shared<State>();
+        State* s = state.get();
+        auto global = std::make_shared<GlobalQueue<ModelPlatform, Item>>();
+        auto* g = global.get();
+        for (int i = 0; i < 3; i++) g->push_back(&s->items[i]);
+        return Scenario{
+            {[s, g] { s->taken[g->take(3, [s](Item* item) { s->put(item->id, false); })]++; },
+             [s, g] {
+                 if (g->is_empty() && s->queue.is_empty()) Explorer::fail("W3: items were missed");
+             }},
+            [s, global] { return s->check(3); },
+            state};
+    });
+    EXPECT_EQ(result.failure, "");
+    EXPECT_GT(result.schedules, 100);
 }
 
 }  // namespace

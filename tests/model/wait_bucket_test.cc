@@ -6,7 +6,7 @@
 
 #include <new>
 
-#include "tests/model/explorer.h"
+#include "tests/model/platform.h"
 
 namespace pfiber::model {
 namespace {
@@ -116,6 +116,28 @@ TEST(WaitBucket, Q3WakeIsNotLost) {
     });
     EXPECT_EQ(result.failure, "");
     EXPECT_GT(result.schedules, 50);
+}
+
+// As a program does that stores to its futex word and wakes: nothing but the waker's look keeps the
+// store in front of it.
+TEST(WaitBucket, Q3PlainStoreThenWake) {
+    const Result result = Explorer(3).explore([] {
+        auto state = fresh_state();
+        State* s = state.get();
+        return Scenario{{[s] {
+                             while (s->word.load() == 0)
+                                 wait(s, &s->waiters[0], &s->word,
+                                      [s] { return s->word.load() == 0; });
+                         },
+                         [s] {
+                             s->word.store(1, std::memory_order_release);
+                             s->table.wake(
+                                 &s->word, 1, 1, [] {}, sink());
+                         }},
+                        [s] { return s->leftovers(); },
+                        state};
+    });
+    EXPECT_EQ(result.failure, "");
 }
 
 bool take(ModelAtomic<uint32_t>& word) {

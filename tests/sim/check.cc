@@ -70,7 +70,14 @@ int queue_length(const Processor* processor) {
 unsigned long long id_of(const Fiber* fiber) { return fiber == nullptr ? 0 : fiber->id; }
 
 constexpr int64_t kRetakeBoundNs = 35000000;
-std::unordered_map<Fiber*, int64_t> lying_since_ns;  // in a queue while a processor is idle
+// In a queue while a processor is idle or in a call.
+struct Lying {
+    int64_t since_ns;
+    int64_t idle_ns = 0;  // how much of it one was idle
+};
+std::unordered_map<Fiber*, Lying> lying;
+int64_t looked_ns;  // the last look, and whether one was idle then
+bool was_idle;
 
 }  // namespace
 
@@ -87,7 +94,7 @@ void check_switch(Worker* worker, host::Context target) {
         fail("F2/Q1: fiber %llu is entered twice or before its context was saved", id_of(to));
     to->context = nullptr;
     if (to->is_scheduler) return;
-    lying_since_ns.erase(to);
+    lying.erase(to);
     if (to->state.peek() != FiberState::kRunning)
         fail("fiber %llu entered in state %d", id_of(to), static_cast<int>(to->state.peek()));
     if (worker->processor == nullptr)
@@ -158,19 +165,27 @@ void check_now_and_then() {
     if (seen.empty() || !(is_idle || in_call) || is_new_call ||
         g_scheduler.thread_refused.peek() != 0 || refuses_every_thread() ||
         g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
-        lying_since_ns.clear();
+        lying.clear();
+        was_idle = false;
         return;
     }
-    // The monitor takes a processor from a call within two of its longest sleeps.
-    const int64_t bound = is_idle ? g_conservation_bound_ns : kRetakeBoundNs;
-    for (auto at = lying_since_ns.begin(); at != lying_since_ns.end();)
-        at = seen.count(at->first) == 0 ? lying_since_ns.erase(at) : std::next(at);
+    const int64_t now = g_machine.now_ns();
+    const int64_t idle_ns = is_idle && was_idle ? now - looked_ns : 0;
+    was_idle = is_idle;
+    looked_ns = now;
+    for (auto at = lying.begin(); at != lying.end();)
+        at = seen.count(at->first) == 0 ? lying.erase(at) : std::next(at);
     for (Fiber* fiber : seen) {
-        const int64_t since = lying_since_ns.emplace(fiber, g_machine.now_ns()).first->second;
-        const int64_t age = g_machine.now_ns() - since;
-        if (age > bound)
-            fail("W3: fiber %llu is runnable and a processor %s for %lld us", id_of(fiber),
-                 is_idle ? "idle" : "in a call", static_cast<long long>(age / 1000));
+        const auto [at, is_new] = lying.emplace(fiber, Lying{now});
+        Lying& it = at->second;
+        if (!is_new) it.idle_ns += idle_ns;
+        if (it.idle_ns > g_conservation_bound_ns)
+            fail("W3: fiber %llu is runnable and a processor idle for %lld us", id_of(fiber),
+                 static_cast<long long>(it.idle_ns / 1000));
+        // The monitor takes a processor from a call within two of its longest sleeps.
+        if (now - it.since_ns > kRetakeBoundNs)
+            fail("W3: fiber %llu is runnable and a processor in a call for %lld us", id_of(fiber),
+                 static_cast<long long>((now - it.since_ns) / 1000));
     }
 }
 

@@ -215,6 +215,12 @@ void Machine::new_quantum() {
     g_quantum = given_quantum_;
 }
 
+void Machine::calm() {
+    stall_one_in_ = 0;
+    wake_latency_ns_ = 5000;
+    by_priority_ = false;
+}
+
 void Machine::lower_priority() {
     if (by_priority_ && self->priority > 8) self->priority /= 2;
 }
@@ -354,9 +360,9 @@ void Machine::compute(int64_t ns) {
 void Machine::send_signal(KernelThread* thread, bool is_timer) {
     (is_timer ? thread->timer_signal : thread->kill_signal) = true;
     if (thread->mask != 0) return;
-    if (thread->run == Run::kOnCpu && thread->computing) {
-        settle(thread);
-        thread->computing = false;
+    if (thread->computing && (thread->run == Run::kOnCpu || thread->run == Run::kWaitsForCpu)) {
+        if (thread->run == Run::kOnCpu) settle(thread);
+        thread->computing = false;  // the handler first, when it has a CPU
     }
     if (thread->run == Run::kBlocked && thread->interruptible) wake(thread, Ended::kSignal);
 }

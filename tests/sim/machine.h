@@ -51,6 +51,7 @@ struct Config {
     int64_t steps = 0;    // a run that needs more has failed; 0: by its size
     bool faults = false;  // system calls of the runtime fail at random
     bool verbose = false;
+    const char* pollers = nullptr;  // processor, global; null: by the seed
 };
 inline Config g_config;
 bool refuses_every_thread();  // after the start, for the whole run
@@ -119,6 +120,7 @@ class Machine {
     int64_t cpu_ps(const KernelThread* thread) const;
     void decide();  // next scheduling decision; called by step_slow()
     void lower_priority();
+    void calm();  // from now on nothing stalls and wake-ups take 5 us: for bounds in virtual time
 
     int64_t now_ns() const { return g_clock_ps / 1000; }
     static int64_t next_due_ns() { return g_due_ps / 1000; }

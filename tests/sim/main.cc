@@ -135,7 +135,7 @@ int soak(Tally* tally, int64_t seconds, uint64_t seed, const char* only, int mos
 [[noreturn]] void usage() {
     fprintf(stderr,
             "usage: sim --seed N [--processors 1..192] [--cpus C] [--workload W] [--steps M]\n"
-            "           [--faults] [--verbose]\n"
+            "           [--faults] [--verbose] [--pollers processor|global]\n"
             "           [--count N]  this seed and the next ones, up to a failure\n"
             "       sim --set FILE [--jobs J]\n"
             "       sim --soak SECONDS [--seed N] [--workload W] [--failures N] [--jobs J]\n"
@@ -181,6 +181,8 @@ int simulator_main(int argc, char** argv) {
             workload = value;
         else if (name == "--steps")
             g_config.steps = atoll(value);
+        else if (name == "--pollers")
+            g_config.pollers = value;
         else if (name == "--set")
             set = value;
         else if (name == "--count")

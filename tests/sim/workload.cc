@@ -9,6 +9,7 @@
 
 #include <algorithm>
 
+#include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
 #include "scheduler/host/report.h"
 
@@ -167,6 +168,17 @@ void nap(int64_t ns) {
     g_machine.block(Blocked::kSleep, nullptr, g_machine.now_ns() + ns, false);
 }
 
+void measured(int64_t ns, int64_t bound_ns, const char* what) {
+    if (ns > g_longest_ns) {
+        g_longest_ns = ns;
+        g_longest_bound_ns = bound_ns;
+    }
+    if (g_config.faults) bound_ns *= g_config.processors + 1;  // the kernel may have no threads
+    if (ns > bound_ns)
+        fail("fairness: %s for %lld us, at most %lld are allowed", what,
+             static_cast<long long>(ns / 1000), static_cast<long long>(bound_ns / 1000));
+}
+
 // ---- what a program does
 
 int64_t now() { return SimPlatform::now_ns(); }
@@ -226,7 +238,14 @@ void unseen_call(int64_t ns) {
     Fiber* fiber = self();
     kernel_sleep(ns);
     RuntimeSection section(fiber);
+    const Processor* mine = fiber->worker->processor;
     for (int i = 0; i < 400; i++) Platform::chaos_point();
+    if (fiber->worker->processor != mine) fail("W5: a processor was taken inside the runtime");
+}
+
+void some_call() {
+    RuntimeSection section(self());
+    step(100);
 }
 
 void let_others() {
@@ -337,6 +356,9 @@ void workload_start(void*) {
         detail::g_options.gomaxprocs = g_program.between(1, g_config.processors);
     detail::g_options.spare_ms = g_program.one_in(2) ? 5000 : 1 + g_program.below(20);
     if (g_program.one_in(4)) detail::g_options.pollers = Pollers::kGlobal;
+    if (g_config.pollers != nullptr)
+        detail::g_options.pollers =
+            strcmp(g_config.pollers, "global") == 0 ? Pollers::kGlobal : Pollers::kProcessor;
     const int mode = static_cast<int>(g_program.below(4));
     if (mode == 0) detail::g_options.preempt = Preempt::kTgkill;
     if (mode == 1) detail::g_options.preempt = Preempt::kTimer;
@@ -358,9 +380,13 @@ void workload_start(void*) {
         kWorkloads[i].main();
         self();
         if (g_config.verbose)
-            fprintf(stderr, "done at %.3f us after %lld steps, latest timer %lld ns\n",
+            fprintf(stderr,
+                    "done at %.3f us after %lld steps, latest timer %lld ns, longest %lld of "
+                    "%lld us\n",
                     static_cast<double>(g_machine.now_ns() - 1000000000) / 1000,
-                    static_cast<long long>(g_machine.steps), static_cast<long long>(g_latest_ns));
+                    static_cast<long long>(g_machine.steps), static_cast<long long>(g_latest_ns),
+                    static_cast<long long>(g_longest_ns / 1000),
+                    static_cast<long long>(g_longest_bound_ns / 1000));
         _exit(0);
     }
     fail("no workload %s", g_config.workload);

@@ -76,6 +76,7 @@ void short_call(int64_t ns);     // a call that may block and sleeps so long
 void blocking_call(int64_t ns);  // one that hands the processor off first
 void unseen_call(int64_t ns);    // blocks where no hook sees it
 void let_others();               // sched_yield
+void some_call();                // a hooked call that never waits
 
 constexpr long kTimedOut = -1000;
 long socket_receive(int fd, int64_t deadline_ns = kNever);
@@ -85,6 +86,10 @@ void socket_close(int fd);
 
 inline int64_t g_lateness_bound_ns = 3000000;
 inline int64_t g_latest_ns = 0;
+
+// Notes how long something took that has a bound, and fails beyond it.
+void measured(int64_t ns, int64_t bound_ns, const char* what);
+inline int64_t g_longest_ns = 0, g_longest_bound_ns = 0;
 
 [[noreturn]] void workload_start(void* argument);
 

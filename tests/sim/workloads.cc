@@ -406,6 +406,15 @@ void mix();
 void mutexes();
 void counts();
 void conditions();
+void convoy();
+void pair();
+void starved_global();
+void ready_io();
+void late_timers();
+void unfair_mutex();
+void long_rest();
+void surplus();
+void many_sockets();
 void fairness();
 void resizing();
 void returns();
@@ -431,6 +440,15 @@ const Workload kWorkloads[] = {
     {"mutexes", mutexes},
     {"counts", counts},
     {"conditions", conditions},
+    {"convoy", convoy},
+    {"pair", pair},
+    {"starved_global", starved_global},
+    {"ready_io", ready_io},
+    {"late_timers", late_timers},
+    {"unfair_mutex", unfair_mutex},
+    {"long_rest", long_rest},
+    {"surplus", surplus},
+    {"many_sockets", many_sockets},
     {"fairness", fairness},
     {"resizing", resizing},
     {"returns", returns},

@@ -1,4 +1,5 @@
 // Simulated programs on wait queues: locks, counts and conditions built as the shim builds them.
+#include <algorithm>
 #include <memory>
 
 #include "scheduler/wait_queue.h"
@@ -9,6 +10,7 @@ namespace pfiber::sim {
 void mutexes();
 void counts();
 void conditions();
+void unfair_mutex();
 
 namespace {
 
@@ -192,6 +194,43 @@ void conditions() {
             }
             group.done();
         });
+    group.wait();
+}
+
+// Some take a lock again as soon as they have released it; one wants it now and then.  Its wait
+// ends a millisecond after it began, when those before it in the queue had their turn.
+void unfair_mutex() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // of the sleeps; the waits are measured
+    constexpr int64_t kHoldNs = 50 * kUs, kFairNs = kMs, kRounds = 20;
+    const int64_t greedy = g_program.between(1, 6);
+    // Who is woken and not given the lock waits for a turn on a processor, too.
+    const int64_t cpus = std::min(g_config.cpus, g_config.processors);
+    const int64_t turns = (greedy + cpus) / cpus;
+    const int64_t bound = kFairNs + (greedy + 1) * 2 * kHoldNs + turns * 26 * kMs;
+    Mutex mutex;
+    bool is_over = false;
+    Group group(greedy + 1);
+    for (int64_t i = 0; i < greedy; i++)
+        go([&] {
+            while (!is_over) {
+                mutex.lock();
+                burn(kHoldNs);
+                mutex.unlock();
+            }
+            group.done();
+        });
+    go([&, bound] {
+        for (int64_t k = 0; k < kRounds; k++) {
+            sleep_for(g_program.skewed(200 * kUs));
+            const int64_t start = now();
+            mutex.lock();
+            measured(now() - start, bound, "a lock was waited for");
+            mutex.unlock();
+        }
+        is_over = true;
+        group.done();
+    });
     group.wait();
 }
 

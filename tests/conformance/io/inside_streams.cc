@@ -2,7 +2,7 @@
 // reopened, read and written by every family of calls, directory streams and trees, temporary
 // files, named semaphores, pseudo-terminals.  What the monitor finds sleeping where no hook saw it
 // (missed_blocking) is nothing.
-// expect: fibers>=19 native_fallbacks=0 missed_blocking=0 parks_io>=60 calls>=139 handoffs>=5
+// expect: fibers>=19 native_fallbacks=0 missed_blocking=0 parks_io>=25 calls>=139 handoffs>=5
 #include "../../support/twin.h"
 
 #include <dirent.h>

@@ -1,0 +1,280 @@
+// Simulated programs that starve somebody on a scheduler without the rule they are about, with a
+// bound in virtual time.  The machine is calm, so the bounds are the scheduler's own: those
+// of slices and of the looks at the global queue, the pollers and the timers.
+#include <list>
+
+#include "scheduler/base/options.h"
+#include "tests/sim/workload.h"
+
+namespace pfiber::sim {
+
+void convoy();
+void pair();
+void starved_global();
+void ready_io();
+void late_timers();
+void long_rest();
+void surplus();
+
+namespace {
+
+constexpr int64_t kUs = 1000, kMs = 1000000;
+
+// What stands before a slice is over: 10 ms, the timer's tick; where the monitor sees to it, its
+// longest sleep as well.
+int64_t turn_ns() {
+    const bool by_monitor = options().preempt == Preempt::kTgkill || g_config.faults;
+    return by_monitor ? 26 * kMs : 17 * kMs;
+}
+
+// How many of `fibers` that compute share one CPU.
+int64_t per_cpu(int64_t fibers) {
+    const int64_t cpus = g_config.cpus < g_config.processors ? g_config.cpus : g_config.processors;
+    return (fibers + cpus - 1) / cpus;
+}
+
+// Computes until `is_over`, in pieces of `piece_ns`; `between` is what it does after each.
+template <class Between>
+void keep_busy(const bool& is_over, int64_t piece_ns, Between between) {
+    while (!is_over) {
+        burn(piece_ns);
+        between();
+    }
+}
+
+}  // namespace
+
+// Short tasks arrive behind long computations: each waits for a slice of those before it, not for
+// their whole length.
+void convoy() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const int64_t hogs = g_program.between(1, 3 * g_config.processors), tasks = 10;
+    // All of them may be in one queue while the others have enough to do.
+    const int64_t bound = (hogs + 1) * turn_ns() * per_cpu(g_config.processors);
+    Group group(hogs + tasks);
+    for (int64_t i = 0; i < hogs; i++)
+        go([&group] {
+            burn(kMs * 1000);
+            group.done();
+        });
+    for (int64_t i = 0; i < tasks; i++) {
+        const int64_t start = now();
+        go([&group, start, bound] {
+            burn(20 * kUs);
+            measured(now() - start, bound, "a short task waited behind long ones");
+            group.done();
+        });
+    }
+    group.wait();
+}
+
+// Two that wake each other run in the next slot, one after the other, among others that compute.
+// They share one slice, so the others get theirs; and they are woken into the slot, so that they
+// are not last in the queue at each turn.
+void pair() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const int64_t others = g_program.between(1, 3 * g_config.processors);
+    const int64_t bound = (per_cpu(others + 2) + 2) * turn_ns();
+    bool is_over = false;
+    Semaphore ping, pong;
+    Group group(others + 2);
+    for (int64_t i = 0; i < others; i++)
+        go([&, bound] {
+            int64_t last = now();
+            keep_busy(is_over, 500 * kUs, [&] {
+                measured(now() - last - 500 * kUs, bound, "a computation beside a pair waited");
+                last = now();
+            });
+            group.done();
+        });
+    constexpr int kRounds = 4000;
+    go([&, bound] {
+        int64_t last = now();
+        for (int k = 0; k < kRounds; k++) {
+            ping.post();
+            burn(10 * kUs);
+            pong.take();
+            measured(now() - last, 2 * bound, "a pair waited for its round");
+            last = now();
+        }
+        is_over = true;
+        group.done();
+    });
+    go([&] {
+        for (int k = 0; k < kRounds; k++) {
+            ping.take();
+            burn(10 * kUs);
+            pong.post();
+        }
+        group.done();
+    });
+    group.wait();
+}
+
+// Fibers that yield keep every local queue full; what foreign threads make goes to the global
+// queue.
+void starved_global() {
+    g_machine.calm();
+    constexpr int64_t kPieceNs = 20 * kUs, kArrivals = 20;
+    const int64_t yielders = 2 * g_config.processors + g_program.below(8);
+    // Every 61st turn takes one of them.
+    const int64_t cpus = per_cpu(g_config.processors);
+    const int64_t bound = 2 * 62 * kPieceNs * cpus + 2 * kMs * cpus;
+    bool is_over = false;
+    Group group(yielders + kArrivals);
+    for (int64_t i = 0; i < yielders; i++)
+        go([&] {
+            keep_busy(is_over, kPieceNs, let_others);
+            group.done();
+        });
+    start_foreign([&, bound] {
+        for (int64_t i = 0; i < kArrivals; i++) {
+            nap(3 * kMs + g_program.skewed(kMs));
+            const int64_t start = g_machine.now_ns();
+            go([&, start, bound, i] {
+                measured(now() - start, bound, "the global queue waited behind local ones");
+                if (i + 1 == kArrivals) is_over = true;
+                group.done();
+            });
+        }
+    });
+    group.wait();
+}
+
+// Messages arrive while fibers that yield keep every queue full (Go issues 51651 and 56060).
+void ready_io() {
+    g_machine.calm();
+    constexpr int64_t kPieceNs = 20 * kUs;
+    constexpr int kMessages = 20;
+    const int64_t yielders = 2 * g_config.processors + g_program.below(8);
+    const int64_t cpus = per_cpu(g_config.processors);
+    const int64_t kernel = cpus == 1 ? 0 : cpus * 8 * kMs;  // its slices
+    // A look at the pollers every 61st turn, then a turn of everybody else on that processor.
+    const int64_t bound = (62 + yielders) * kPieceNs * cpus + 2 * kMs * cpus + kernel;
+    bool is_over = false;
+    Group group(yielders + 1);
+    const int fd = g_kernel.open_socket(FileKind::kSocket);
+    File* file = g_kernel.file(fd);
+    static int64_t sent_ns;
+    go([&, bound, fd] {
+        for (int k = 0; k < kMessages; k++) {
+            const int64_t at = now() + 2 * kMs + g_program.skewed(2 * kMs);
+            g_machine.at(at, [file] {
+                sent_ns = g_machine.now_ns();
+                g_kernel.peer_sends(file, 1);
+            });
+            if (socket_receive(fd) != 1) fail("receive failed");
+            measured(now() - sent_ns, bound, "a message waited while others yield");
+        }
+        is_over = true;
+        group.done();
+    });
+    for (int64_t i = 0; i < yielders; i++)
+        go([&] {
+            keep_busy(is_over, kPieceNs, let_others);
+            group.done();
+        });
+    group.wait();
+}
+
+// Sleeps among fibers that enter a hook every 20 us: at most 100 us late.  Among computations that
+// enter none: the slices of those that wait for the same processor, and a millisecond.
+void late_timers() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const bool cooperate = g_program.one_in(2);
+    const int64_t busy = g_config.processors + g_program.below(2 * g_config.processors + 1);
+    // On fewer CPUs than processors the kernel decides.
+    const bool is_prompt = cooperate && g_config.cpus > g_config.processors;
+    const int64_t bound = is_prompt ? 100 * kUs : (per_cpu(busy + 1) + 1) * turn_ns() + kMs;
+    bool is_over = false;
+    Group group(busy + 1);
+    for (int64_t i = 0; i < busy; i++)
+        go([&, cooperate, i] {
+            keep_busy(is_over, cooperate ? 20 * kUs : 500 * kUs, [&] {
+                if (cooperate) i % 2 == 0 ? some_call() : let_others();
+            });
+            group.done();
+        });
+    go([&, bound] {
+        for (int k = 0; k < 30; k++) {
+            const int64_t deadline = now() + kMs + g_program.skewed(2 * kMs);
+            sleep_for(deadline - now());
+            measured(now() - deadline, bound, "a timer was late");
+        }
+        is_over = true;
+        group.done();
+    });
+    group.wait();
+}
+
+// After a long rest the monitor sleeps without limit; the first things that happen are
+// computations, at times calls that last, too, and others wait behind them.
+void long_rest() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;                                  // of the rest
+    const bool with_calls = g_program.one_in(2) && !g_config.faults;  // each needs a thread
+    for (int round = 0; round < 2; round++) {
+        sleep_for(300 * kMs + g_program.skewed(200 * kMs));
+        const int64_t fibers = g_config.processors + 1;
+        Group group(with_calls ? 2 * fibers : fibers);
+        const int64_t start = now();
+        const int64_t bound = (fibers + 3) * turn_ns() * per_cpu(g_config.processors);
+        for (int64_t i = 0; i < fibers; i++) {
+            if (with_calls)
+                go([&group] {
+                    short_call(400 * kMs);
+                    group.done();
+                });
+            go([&group, start, bound] {
+                measured(now() - start, bound, "a fiber waited for its first turn after a rest");
+                burn(500 * kMs);
+                group.done();
+            });
+        }
+        group.wait();
+    }
+}
+
+// A worker comes from a short fiber to the global queue just when two more are put there and the
+// other workers come to rest: what it takes more than it runs at once has to be seen by them.
+void surplus() {
+    constexpr int64_t kLongNs = 2 * kMs;
+    const int64_t rounds = g_program.between(40, 120), takers = 4;
+    Semaphore tokens;
+    std::list<int64_t> lengths;
+    int64_t done = 0, posted = 0;
+    Group group(takers);
+    for (int64_t i = 0; i < takers; i++)
+        go([&] {
+            for (;;) {
+                tokens.take();
+                const int64_t length = lengths.front();
+                lengths.pop_front();
+                if (length < 0) break;
+                burn(length);
+                done++;
+            }
+            group.done();
+        });
+    const auto post = [&](int64_t length) {
+        lengths.push_back(length);
+        posted++;
+        tokens.post();
+    };
+    start_foreign([&, rounds, post] {
+        for (int64_t i = 0; i < rounds; i++) {
+            post(g_program.below(8 * kUs));
+            nap(1 + g_program.below(8 * kUs));
+            const int64_t most = g_program.between(2, 3);
+            for (int64_t k = 0; k < most; k++) post(kLongNs);
+            while (done < posted) nap(200 * kUs);
+        }
+        for (int64_t i = 0; i < takers; i++) post(-1);
+    });
+    group.wait();
+}
+
+}  // namespace pfiber::sim
