@@ -24,7 +24,7 @@ namespace pfiber::host {
 // "...".
 class Line {
   public:
-    static constexpr size_t kSizeMax = 1024;  // the final newline included
+    static constexpr size_t kSizeMax = 1536;  // the final newline included
 
     Line() = default;
     Line(const Line&) = delete;
