@@ -223,6 +223,9 @@ bool one_round(int64_t now) {
     if (g_scheduler.thread_refused.exchange(0) != 0) {
         wake_worker();
         if (g_scheduler.thread_refused.load() != 0) did_something |= rescue(monitor, now);
+        // Left to a spinner, perhaps to one that has just seen everything.
+        else if (g_scheduler.idle_processor_count.load() > 0 && !g_scheduler.global.is_empty())
+            g_scheduler.thread_refused.store(1);
     }
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];

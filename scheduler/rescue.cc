@@ -84,7 +84,7 @@ void become_monitor(Worker* monitor) {
 
 // Until it has no processor any more, there is no work, or a worker is back: that one may block
 // again, and needs to be watched.
-void run_fibers(Worker* monitor) {
+void run_fibers(Worker* monitor, FiberList* skipped) {
     while (monitor->processor != nullptr && g_scheduler.idle_worker_count.load() == 0 &&
            g_scheduler.idle_processor_count.load() == g_scheduler.processor_count - 1 &&
            g_scheduler.stop_requested.load() == 0) {
@@ -98,8 +98,8 @@ void run_fibers(Worker* monitor) {
         if (fiber == nullptr) return;
         processor->schedule_tick.fetch_add(1, std::memory_order_relaxed);
         if (fiber->needs_worker) {  // it is to be bound, and not to this thread
-            global_put(fiber);
-            return;
+            skipped->push_back(fiber);
+            continue;
         }
         if (fiber->locked_worker != nullptr) {
             // Its worker sleeps until it gets a processor: this one.
@@ -156,12 +156,14 @@ bool rescue(Worker* monitor, int64_t now) {
     COUNT(rescues);
     acquire_processor(monitor, processor);
     become_worker(monitor);
-    run_fibers(monitor);
+    FiberList skipped;
+    run_fibers(monitor, &skipped);
     if (monitor->handed != nullptr) {
         global_put(monitor->handed);
         monitor->handed = nullptr;
     }
     if (monitor->processor != nullptr) give_back(monitor);
+    while (!skipped.is_empty()) global_put(skipped.take(1, [](Fiber*) {}));
     become_monitor(monitor);
     // Events and timers have nobody else, nor has what is left in the queues.
     g_scheduler.thread_refused.store(1);

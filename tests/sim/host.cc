@@ -24,8 +24,10 @@ long simulated_syscall(long number, long a, long b, long c, long d, long e, long
 
 // Not where fibers wait for each other while bound to their kernel threads.
 bool refuses_every_thread() {
-    return g_config.faults && g_config.seed % 4 == 0 && strcmp(g_config.workload, "locked") != 0 &&
-           strcmp(g_config.workload, "mix") != 0;
+    const char* bound[] = {"locked", "mix", "resizing"};
+    for (const char* workload : bound)
+        if (strcmp(g_config.workload, workload) == 0) return false;
+    return g_config.faults && g_config.seed % 4 == 0;
 }
 
 int64_t SimPlatform::now_ns() {
