@@ -111,16 +111,16 @@ bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t 
     if (fiber->is_scheduler || fiber->depth != 0) return false;
     const int tid = worker->tid.load();
     const int signal = static_cast<int>(options().signal);
-    if (has_ring(worker)) {
-        if (!ring_shows_sleep(processor, worker)) return false;
-    } else {
+    const bool is_quiet_for_long = quiet_ns >= options().slice_ms * 1000000;
+    if (!has_ring(worker) || !ring_shows_sleep(processor, worker)) {
+        // A ring knows nothing of a sleep that began before it was opened.
+        if (has_ring(worker) && !is_quiet_for_long) return false;
         const host::ThreadState state = host::kernel_thread_state(tid, signal);
         if (state == host::ThreadState::kRuns) return false;
         // Taking it from one that waits for a CPU is allowed and wasteful: where nobody can tell,
         // only when it used none for a slice.
-        if (state == host::ThreadState::kUnknown && quiet_ns < options().slice_ms * 1000000)
-            return false;
-        host::switch_ring_open(&worker->switches, tid, signal);
+        if (state == host::ThreadState::kUnknown && !is_quiet_for_long) return false;
+        if (!has_ring(worker)) host::switch_ring_open(&worker->switches, tid, signal);
     }
     return retake_sleeping(processor, worker, fiber, tick);
 }
