@@ -12,7 +12,7 @@ static void* w(void* a) {
     int i = (int)(intptr_t)a;
     wait_sem(&go[i]);
     res[i] = (getuid() == 1000) + (geteuid() == 1000) + (getgid() == 1001) +
-             (open("/root/.x", O_RDONLY | O_CREAT, 0600) == -1 && errno == EACCES) +
+             (open("/etc/.pfiber-twin", O_RDONLY | O_CREAT, 0600) == -1 && errno == EACCES) +
              (getgroups(0, 0) == 1);
     sem_post(&done);
     return 0;
