@@ -18,11 +18,23 @@ void global_put(Fiber* fiber) {
     wake_worker();
 }
 
+namespace {
+
+void spill_locked(Fiber** batch, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
+    g_scheduler.global.mark_spill();
+}
+
 // At the tail of the ring of the caller's processor; scheduler lock held.
-static void put_locked(Processor* processor, Fiber* fiber) {
-    processor->queue.put(fiber, false, [](Fiber** batch, uint32_t count) {
-        for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
-    });
+void put_locked(Processor* processor, Fiber* fiber) {
+    processor->queue.put(fiber, false, spill_locked);
+}
+
+}  // namespace
+
+void spill(Fiber** batch, uint32_t count) {
+    LockGuard guard(g_scheduler.lock);
+    spill_locked(batch, count);
 }
 
 // Takes a fair share; the first is returned, the others go to the processor's ring (which has room:
@@ -87,10 +99,7 @@ Fiber* steal_from(Worker* worker, Processor* victim, bool take_next) {
     if (count == 0) return nullptr;
     COUNT_ADD(steals, count);
     for (uint32_t i = 0; i + 1 < count; i++)
-        thief->queue.put(batch[i], false, [](Fiber** rest, uint32_t n) {
-            LockGuard guard(g_scheduler.lock);
-            for (uint32_t k = 0; k < n; k++) g_scheduler.global.push_back(rest[k]);
-        });
+        thief->queue.put(batch[i], false, spill);
     return batch[count - 1];
 }
 
@@ -231,6 +240,30 @@ void count_start(Processor* processor) {
                                    std::memory_order_relaxed);
 }
 
+// Every 61st start: the global queue and the poller have their turn although the ring is not empty.
+// While fibers wait that did not fit into a ring, no look at the poller: it would refill the ring
+// before they have had their turn, with fibers that became ready after them (1,000 busy connections
+// had shares from 0.3 to 2.3 of the median, with a p99 of 180 ms instead of 8).
+Fiber* look_around(Processor* processor, int64_t now) {
+    constexpr int64_t kPollEveryNs = 20000;
+    Fiber* fiber = nullptr;
+    int32_t spilled = 0;
+    if (!g_scheduler.global.is_empty()) {
+        LockGuard guard(g_scheduler.lock);
+        const auto room = static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity -
+                                               processor->queue.size());
+        int32_t limit = static_cast<int32_t>(kFairnessTick);
+        spilled = g_scheduler.global.spilled();
+        if (limit > spilled) limit = spilled;
+        if (limit > room) limit = room;
+        fiber = global_take(processor, limit > 1 ? limit : 1);
+    }
+    if (spilled == 0 && processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
+        now - processor->poller.last_poll_ns.load(std::memory_order_relaxed) > kPollEveryNs)
+        ready_list(poll_ready(processor));
+    return fiber;
+}
+
 // One pass with the processor in hand.
 Fiber* find_with_processor(Worker* worker, int64_t* now) {
     Processor* processor = worker->processor;
@@ -246,16 +279,10 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
     }
     if (tick % kFairnessTick == 0) {
         count_start(processor);
-        constexpr int64_t kPollEveryNs = 20000;
-        if (processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
-            *now - processor->poller.last_poll_ns.load(std::memory_order_relaxed) > kPollEveryNs)
-            ready_list(poll_ready(processor));
-        if (!g_scheduler.global.is_empty()) {
-            LockGuard guard(g_scheduler.lock);
-            Fiber* fiber = global_take(processor, 1);
-            if (fiber != nullptr && !is_timed) return fiber;
+        if (Fiber* fiber = look_around(processor, *now)) {
+            if (!is_timed) return fiber;
             // Somebody in the next slot is late already.
-            if (fiber != nullptr) put_locked(processor, fiber);
+            processor->queue.put(fiber, false, spill);
         }
     }
     bool inherits = false;
@@ -278,10 +305,7 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
 void stop_for_world(Worker* worker) {
     Processor* processor = worker->processor;
     if (worker->handed != nullptr) {
-        processor->queue.put(worker->handed, true, [](Fiber** batch, uint32_t count) {
-            LockGuard guard(g_scheduler.lock);
-            for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
-        });
+        processor->queue.put(worker->handed, true, spill);
         worker->handed = nullptr;
     }
     // First, as everywhere (W3): who submits from now on does not count on us.  What was left to us

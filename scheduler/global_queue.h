@@ -3,6 +3,9 @@
 // A lock of the caller protects it; `size` alone is read without the lock, by workers that go idle.
 // They look here first and at the rings of the processors afterwards, so an item that moves to a
 // ring has to be counted here until the ring shows it (W3).  Go: globrunq.
+//
+// What a full ring spilled has waited longer than anything a look at the poller would bring, so the
+// queue knows how many items are left of those that were here at the last spill.
 #pragma once
 
 #include <atomic>
@@ -25,7 +28,25 @@ struct GlobalQueue {
         else
             last->queue_next = item;
         last = item;
+        pushed_++;
         size.fetch_add(1, std::memory_order_release);
+    }
+
+    // In front of everything, in the order of the list that goes from `head` to `tail`.
+    void push_front_list(Item* head, Item* tail, int32_t count) {
+        tail->queue_next = first;
+        if (first == nullptr) last = tail;
+        first = head;
+        taken_ -= static_cast<uint32_t>(count);
+        size.fetch_add(count, std::memory_order_release);
+    }
+
+    void mark_spill() { spill_end_ = pushed_; }
+
+    // How many are in front of the end of the last spill.
+    int32_t spilled() const {
+        const auto left = static_cast<int32_t>(spill_end_ - taken_);
+        return left > 0 ? left : 0;
     }
 
     // Takes the first `count`, which are there: the first of them is returned, put(item) is called
@@ -40,8 +61,13 @@ struct GlobalQueue {
     }
 
   private:
+    uint32_t pushed_ = 0;  // ever, as the two below: they wrap
+    uint32_t taken_ = 0;
+    uint32_t spill_end_ = 0;
+
     Item* unlink_front() {
         Item* item = first;
+        taken_++;
         first = item->queue_next;
         if (first == nullptr) last = nullptr;
         item->queue_next = nullptr;

@@ -191,10 +191,7 @@ void ready(Fiber* fiber, bool next) {
     OptionalSection section;
     // Only a thread that holds a processor may touch its ring.
     if (self != nullptr && !self->in_call && self->worker->processor != nullptr) {
-        self->worker->processor->queue.put(fiber, next, [](Fiber** batch, uint32_t count) {
-            LockGuard guard(g_scheduler.lock);
-            for (uint32_t i = 0; i < count; i++) g_scheduler.global.push_back(batch[i]);
-        });
+        self->worker->processor->queue.put(fiber, next, spill);
     } else {
         global_put(fiber);
     }

@@ -149,26 +149,17 @@ void start_world(int former) {
 // Keeps the order in which they would have run, before what the queue holds.
 void drain_queue(Processor* processor) {
     Fiber* first = nullptr;
-    Fiber** tail = &first;
+    Fiber* last = nullptr;
     int count = 0;
     bool inherits = false;
     while (Fiber* fiber = processor->queue.get(&inherits)) {
-        *tail = fiber;
-        tail = &fiber->queue_next;
+        (last == nullptr ? first : last->queue_next) = fiber;
+        last = fiber;
         count++;
     }
     if (first == nullptr) return;
     LockGuard guard(g_scheduler.lock);
-    FiberList& global = g_scheduler.global;
-    *tail = global.first;
-    if (global.first == nullptr) {
-        // The last one's link is what tail points into.
-        Fiber* last = first;
-        while (last->queue_next != nullptr) last = last->queue_next;
-        global.last = last;
-    }
-    global.first = first;
-    global.size.fetch_add(count, std::memory_order_release);
+    g_scheduler.global.push_front_list(first, last, count);
 }
 
 // What a former attempt left is used again.
