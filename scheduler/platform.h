@@ -45,6 +45,7 @@ struct LinuxPlatform {
     }
 
     static void pause() { __builtin_ia32_pause(); }
+    static void prefetch(const void* address) { __builtin_prefetch(address); }
 
     // Earlier stores of the caller are seen by all before its later loads read.
     static void fence() { std::atomic_thread_fence(std::memory_order_seq_cst); }

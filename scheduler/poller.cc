@@ -72,6 +72,10 @@ uint8_t directions_of(uint32_t events) {
     return directions;
 }
 
+void fetch_descriptor(const epoll_event& event) {
+    Platform::prefetch(descriptor_if_known(static_cast<int>(event.data.u64 & 0xffffffff)));
+}
+
 void deliver(const epoll_event& event, Fiber*** tail) {
     const int fd = static_cast<int>(event.data.u64 & 0xffffffff);
     const auto tag = static_cast<uint32_t>(event.data.u64 >> 32);
@@ -277,14 +281,17 @@ Fiber* poll_ready(Processor* processor) {
     }
     Fiber* first = nullptr;
     Fiber** tail = &first;
+    constexpr long kAhead = 4;
     epoll_event events[kBatch];
     poller.last_poll_ns.store(Platform::now_ns(), std::memory_order_relaxed);
     for (;;) {
         Platform::chaos_point();
         const long count = wait_for_events(poller.epoll_fd, events, 0);
         count_poll(count);
-        for (long i = 0; i < count; i++)
+        for (long i = 0; i < count; i++) {
+            if (i + kAhead < count) fetch_descriptor(events[i + kAhead]);
             if (events[i].data.u64 != kBreakTag) deliver(events[i], &tail);
+        }
         if (count == kBatch || count == -EINTR)
             continue;  // what is left would send no further edge to the sleeper
         Platform::chaos_point();

@@ -63,6 +63,13 @@ class RunQueue {
         }
     }
 
+    // Owner.  What get() will give after `after` others if nothing changes: a hint, perhaps long gone.
+    Item* peek(uint32_t after) const {
+        const uint32_t head = head_.load(std::memory_order_relaxed);
+        if (tail_.load(std::memory_order_relaxed) - head <= after) return nullptr;
+        return ring_[(head + after) % kCapacity].load(std::memory_order_relaxed);
+    }
+
     // Thief.  Takes half of the victim's ring (rounded up), or with `take_next` and an empty ring
     // its next slot; returns how many were written to `batch` (room for kCapacity / 2).
     uint32_t grab(Item** batch, bool take_next) {

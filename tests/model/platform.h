@@ -119,6 +119,7 @@ struct ModelPlatform {
     static int64_t now_ns() { return time_ns; }
     static void chaos_point() { Explorer::point(); }
     static void pause() { Explorer::point(); }
+    static void prefetch(const void*) {}
     static void fence() {
         Explorer::point();
         Explorer::drain();

@@ -125,6 +125,7 @@ struct SimPlatform {
                            int64_t deadline_ns = INT64_MAX);
     static void futex_wake(const Atomic<uint32_t>& word, int count);
     static void pause() { spin_hint(); }
+    static void prefetch(const void*) {}
     static void fence() {}
     static void chaos_point() { step(1); }
 };

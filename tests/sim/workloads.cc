@@ -414,6 +414,7 @@ void late_timers();
 void unfair_mutex();
 void long_rest();
 void surplus();
+void spilled();
 void many_sockets();
 void fairness();
 void resizing();
@@ -448,6 +449,7 @@ const Workload kWorkloads[] = {
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},
     {"surplus", surplus},
+    {"spilled", spilled},
     {"many_sockets", many_sockets},
     {"fairness", fairness},
     {"resizing", resizing},

@@ -15,6 +15,7 @@ void ready_io();
 void late_timers();
 void long_rest();
 void surplus();
+void spilled();
 
 namespace {
 
@@ -274,6 +275,49 @@ void surplus() {
         }
         for (int64_t i = 0; i < takers; i++) post(-1);
     });
+    group.wait();
+}
+
+// More connections than a ring holds, and peers that answer at once: whoever did not fit into the
+// ring has its turn before those that were served meanwhile and are ready again.
+void spilled() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    constexpr int64_t kTurnNs = 4 * kUs, kRounds = 30;
+    const int64_t connections = 800;
+    const int64_t cpus = per_cpu(g_config.processors);
+    const int64_t kernel = cpus == 1 ? 0 : cpus * 8 * kMs;  // its slices
+    // Everybody's turn, with what the runtime and the kernel add to it, and as much again for those
+    // that were served meanwhile.
+    const int64_t bound = 3 * connections * kTurnNs + kMs + kernel;
+    Group group(connections);
+    Gate start;
+    int64_t start_ns = 0;
+    for (int64_t i = 0; i < connections; i++) {
+        const int fd = g_kernel.open_socket(FileKind::kSocket);
+        File* file = g_kernel.file(fd);
+        file->on_sent = [](File* sender) {
+            g_machine.at(g_machine.now_ns() + 2 * kUs, [sender] {
+                g_kernel.peer_reads(sender, 1);
+                g_kernel.peer_sends(sender, 1);
+            });
+        };
+        go([&, fd, bound] {
+            start.wait();
+            int64_t last = start_ns;
+            for (int64_t k = 0; k < kRounds; k++) {
+                if (socket_send(fd) != 1) fail("send failed");
+                if (socket_receive(fd) != 1) fail("B1: a message is lost");
+                measured(now() - last, bound, "a connection waited behind younger ones");
+                last = now();
+                burn(kTurnNs);
+            }
+            group.done();
+        });
+    }
+    sleep_for(1000 * kUs);  // all wait
+    start_ns = now();
+    start.open();
     group.wait();
 }
 
