@@ -51,6 +51,13 @@ Fiber* global_take(Processor* processor, int limit) {
     return global.take(count, [processor](Fiber* fiber) { put_locked(processor, fiber); });
 }
 
+void ready_found(Processor* processor, Fiber* list) {
+    ready_list(list);
+    if (g_scheduler.global.is_empty()) return;
+    LockGuard guard(g_scheduler.lock);
+    processor->look_mark = g_scheduler.global.mark();
+}
+
 namespace {
 
 uint32_t next_random(Worker* worker) {
@@ -98,8 +105,7 @@ Fiber* steal_from(Worker* worker, Processor* victim, bool take_next) {
     const uint32_t count = victim->queue.grab(batch, take_next);
     if (count == 0) return nullptr;
     COUNT_ADD(steals, count);
-    for (uint32_t i = 0; i + 1 < count; i++)
-        thief->queue.put(batch[i], false, spill);
+    for (uint32_t i = 0; i + 1 < count; i++) thief->queue.put(batch[i], false, spill);
     return batch[count - 1];
 }
 
@@ -140,11 +146,11 @@ Fiber* poll_others(Processor* mine, int64_t now) {
     return nullptr;
 }
 
-// First of a list for the caller, the others made runnable.
-Fiber* first_and_ready_rest(Fiber* list) {
+// First of such a list for the caller, the others made runnable.
+Fiber* first_and_ready_rest(Processor* processor, Fiber* list) {
     Fiber* rest = list->queue_next;
     list->queue_next = nullptr;
-    ready_list(rest);
+    ready_found(processor, rest);
     list->state.store(FiberState::kRunnable, std::memory_order_relaxed);
     return list;
 }
@@ -203,7 +209,7 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     acquire_processor(worker, processor);
     *retry = true;
     if (fibers == nullptr) return nullptr;
-    return first_and_ready_rest(fibers);
+    return first_and_ready_rest(processor, fibers);
 }
 
 // Fairness across processors (W6): a busy processor never runs out of its own events, so it would
@@ -231,7 +237,7 @@ Fiber* help_stalled(Worker* worker, int64_t now) {
     if (queued != nullptr) return queued;
     if (other->poller.waiters.load(std::memory_order_relaxed) == 0) return nullptr;
     Fiber* list = poll_ready(other);
-    return list == nullptr ? nullptr : first_and_ready_rest(list);
+    return list == nullptr ? nullptr : first_and_ready_rest(mine, list);
 }
 
 // A fiber that does not inherit the running slice starts; only the owner of the processor counts.
@@ -241,26 +247,29 @@ void count_start(Processor* processor) {
 }
 
 // Every 61st start: the global queue and the poller have their turn although the ring is not empty.
-// While fibers wait that did not fit into a ring, no look at the poller: it would refill the ring
-// before they have had their turn, with fibers that became ready after them (1,000 busy connections
-// had shares from 0.3 to 2.3 of the median, with a p99 of 180 ms instead of 8).
+// While fibers wait that did not fit into a ring before or at this processor's former look at the
+// poller, no further one: it would refill the ring before they have had their turn, with fibers
+// that became ready after them (1,000 busy connections had shares from 0.3 to 2.3 of the median,
+// with a p99 of 180 ms instead of 8).  What was spilled since does not count: fibers that yield
+// spill all the time, and so do other processors, and events would wait for the monitor.
 Fiber* look_around(Processor* processor, int64_t now) {
     constexpr int64_t kPollEveryNs = 20000;
     Fiber* fiber = nullptr;
-    int32_t spilled = 0;
+    int32_t overtaken = 0;
     if (!g_scheduler.global.is_empty()) {
         LockGuard guard(g_scheduler.lock);
-        const auto room = static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity -
-                                               processor->queue.size());
+        const auto room =
+            static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity - processor->queue.size());
         int32_t limit = static_cast<int32_t>(kFairnessTick);
-        spilled = g_scheduler.global.spilled();
+        const int32_t spilled = g_scheduler.global.spilled();
         if (limit > spilled) limit = spilled;
         if (limit > room) limit = room;
+        overtaken = g_scheduler.global.spilled_before(processor->look_mark);
         fiber = global_take(processor, limit > 1 ? limit : 1);
     }
-    if (spilled == 0 && processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
+    if (overtaken == 0 && processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
         now - processor->poller.last_poll_ns.load(std::memory_order_relaxed) > kPollEveryNs)
-        ready_list(poll_ready(processor));
+        ready_found(processor, poll_ready(processor));
     return fiber;
 }
 
@@ -297,7 +306,7 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
     if (Fiber* fiber = help_stalled(worker, *now)) return count_start(processor), fiber;
     if (processor->poller.waiters.load(std::memory_order_relaxed) > 0)
         if (Fiber* list = poll_ready(processor))
-            return count_start(processor), first_and_ready_rest(list);
+            return count_start(processor), first_and_ready_rest(processor, list);
     return nullptr;
 }
 
@@ -344,7 +353,7 @@ Fiber* find_runnable(Worker* worker) {
             if (Fiber* fiber = steal_work(worker, now, &ran_timers)) return fiber;
             if (ran_timers) continue;
             if (Fiber* list = poll_others(worker->processor, now))
-                return first_and_ready_rest(list);
+                return first_and_ready_rest(worker->processor, list);
         }
         {
             LockGuard guard(g_scheduler.lock);

@@ -5,7 +5,8 @@
 // ring has to be counted here until the ring shows it (W3).  Go: globrunq.
 //
 // What a full ring spilled has waited longer than anything a look at the poller would bring, so the
-// queue knows how many items are left of those that were here at the last spill.
+// queue knows how many items are left of those that were here at the last spill.  Counts are of 64
+// bits: they are compared long after a spill, when narrow ones would have wrapped.
 #pragma once
 
 #include <atomic>
@@ -37,16 +38,20 @@ struct GlobalQueue {
         tail->queue_next = first;
         if (first == nullptr) last = tail;
         first = head;
-        taken_ -= static_cast<uint32_t>(count);
+        taken_ -= count;
         size.fetch_add(count, std::memory_order_release);
     }
 
     void mark_spill() { spill_end_ = pushed_; }
 
-    // How many are in front of the end of the last spill.
-    int32_t spilled() const {
-        const auto left = static_cast<int32_t>(spill_end_ - taken_);
-        return left > 0 ? left : 0;
+    // A place in the queue: behind all that are in it now.
+    int64_t mark() const { return pushed_; }
+
+    // How many are in front of the end of the last spill, and of those in front of `mark` too.
+    int32_t spilled() const { return spilled_before(pushed_); }
+    int32_t spilled_before(int64_t mark) const {
+        const int64_t left = (mark < spill_end_ ? mark : spill_end_) - taken_;
+        return left > 0 ? static_cast<int32_t>(left) : 0;
     }
 
     // Takes the first `count`, which are there: the first of them is returned, put(item) is called
@@ -61,9 +66,9 @@ struct GlobalQueue {
     }
 
   private:
-    uint32_t pushed_ = 0;  // ever, as the two below: they wrap
-    uint32_t taken_ = 0;
-    uint32_t spill_end_ = 0;
+    int64_t pushed_ = 0;  // ever, as taken_
+    int64_t taken_ = 0;
+    int64_t spill_end_ = 0;
 
     Item* unlink_front() {
         Item* item = first;

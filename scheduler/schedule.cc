@@ -212,7 +212,7 @@ void ready(Fiber* fiber, bool next) {
     wake_worker();
 }
 
-// Go: injectglist. One fiber for each idle processor through the global queue, the rest here.
+// Go: injectglist; but all go where ready() puts them, and thieves fetch them from there.
 void ready_list(Fiber* first) {
     while (first != nullptr) {
         Fiber* fiber = first;

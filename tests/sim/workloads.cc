@@ -410,6 +410,7 @@ void convoy();
 void pair();
 void starved_global();
 void ready_io();
+void crowded_io();
 void late_timers();
 void unfair_mutex();
 void long_rest();
@@ -445,6 +446,7 @@ const Workload kWorkloads[] = {
     {"pair", pair},
     {"starved_global", starved_global},
     {"ready_io", ready_io},
+    {"crowded_io", crowded_io},
     {"late_timers", late_timers},
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},

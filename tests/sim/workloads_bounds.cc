@@ -12,6 +12,7 @@ void convoy();
 void pair();
 void starved_global();
 void ready_io();
+void crowded_io();
 void late_timers();
 void long_rest();
 void surplus();
@@ -177,6 +178,59 @@ void ready_io() {
             keep_busy(is_over, kPieceNs, let_others);
             group.done();
         });
+    group.wait();
+}
+
+namespace {
+
+bool somebody_waits_for_io() {
+    for (int i = 0; i < g_scheduler.processor_count; i++)
+        if (g_scheduler.processors[i]->poller.waiters.peek() > 0) return true;
+    return false;
+}
+
+// When nobody waits for a message any more, it was looked at, whoever runs before its fiber.
+void watch_looks(int64_t sent_ns, int64_t bound_ns) {
+    measured(g_machine.now_ns() - sent_ns, bound_ns, "a message was not looked at in a crowd");
+    if (!somebody_waits_for_io()) return;
+    g_machine.at(g_machine.now_ns() + 50 * kUs, [=] { watch_looks(sent_ns, bound_ns); });
+}
+
+}  // namespace
+
+// The same with more that yield than the rings hold, which spill all the time: a look at the
+// pollers waits for those that were spilled before the former one, not for all.
+void crowded_io() {
+    g_machine.calm();
+    constexpr int64_t kPieceNs = 2 * kUs;
+    constexpr int kMessages = 10;
+    const int64_t yielders = 500 * g_config.processors + g_program.below(200);
+    const int64_t cpus = per_cpu(g_config.processors);
+    const int64_t kernel = cpus == 1 ? 0 : cpus * 8 * kMs;  // its slices
+    // In the rings a turn comes twice as often as for those that were spilled, and costs as much
+    // again in the runtime.
+    const int64_t bound =
+        4 * (62 + yielders / g_config.processors) * kPieceNs * cpus + kMs + kernel;
+    bool is_over = false;
+    Group group(yielders + 1);
+    for (int64_t i = 0; i < yielders; i++)
+        go([&] {
+            keep_busy(is_over, kPieceNs, let_others);
+            group.done();
+        });
+    const int fd = g_kernel.open_socket(FileKind::kSocket);
+    File* file = g_kernel.file(fd);
+    go([&, bound, fd] {
+        for (int k = 0; k < kMessages; k++) {
+            g_machine.at(now() + kMs + g_program.skewed(2 * kMs), [file, bound] {
+                g_kernel.peer_sends(file, 1);
+                watch_looks(g_machine.now_ns(), bound);
+            });
+            if (socket_receive(fd) != 1) fail("receive failed");
+        }
+        is_over = true;
+        group.done();
+    });
     group.wait();
 }
 
