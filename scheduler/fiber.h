@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "scheduler/claim.h"
 #include "scheduler/host/context.h"
 #include "scheduler/host/stack.h"
 #include "scheduler/park_word.h"
@@ -54,17 +55,6 @@ enum class WaitReason : uint8_t {
     kForked,
 };
 const char* wait_reason_text(WaitReason reason);
-
-// Things a fiber must look at when it next leaves the runtime.  Set by anybody, cleared by itself.
-enum Attention : uint32_t {
-    kAttendPreempt = 1,   // its slice is over and somebody waits
-    kAttendSignal = 2,    // a signal handler is to run
-    kAttendCancel = 4,    // asynchronous cancellation
-    kAttendClaim = 8,     // the monitor is deciding whether to take its processor
-    kAttendRetaken = 16,  // its processor was taken while it was outside the runtime
-    kAttendState = 32,    // somebody changed what the kernel is to keep for it; ends no wait
-    kAttendStop = 64,     // the world is being stopped
-};
 
 // A timed wait.  deadline_ns 0 = no wait is timed; the heap entry may be stale (timer_heap.h).
 struct FiberTimer : TimerWords<Platform> {

@@ -32,6 +32,24 @@ void put_locked(Processor* processor, Fiber* fiber) {
 
 }  // namespace
 
+void global_put_list(Fiber* first) {
+    {
+        LockGuard guard(g_scheduler.lock);
+        while (first != nullptr) {
+            Fiber* fiber = first;
+            first = fiber->queue_next;
+            fiber->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+            g_scheduler.global.push_back(fiber);
+        }
+        g_scheduler.global.mark_spill();
+    }
+    wake_worker();  // whoever comes wakes the next (W4)
+}
+
+int32_t ring_room(const Processor* processor) {
+    return static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity - processor->queue.size());
+}
+
 void spill(Fiber** batch, uint32_t count) {
     LockGuard guard(g_scheduler.lock);
     spill_locked(batch, count);
@@ -49,13 +67,6 @@ Fiber* global_take(Processor* processor, int limit) {
     if (count > kMost) count = kMost;
     if (limit > 0 && count > limit) count = limit;
     return global.take(count, [processor](Fiber* fiber) { put_locked(processor, fiber); });
-}
-
-void ready_found(Processor* processor, Fiber* list) {
-    ready_list(list);
-    if (g_scheduler.global.is_empty()) return;
-    LockGuard guard(g_scheduler.lock);
-    processor->look_mark = g_scheduler.global.mark();
 }
 
 namespace {
@@ -146,11 +157,11 @@ Fiber* poll_others(Processor* mine, int64_t now) {
     return nullptr;
 }
 
-// First of such a list for the caller, the others made runnable.
-Fiber* first_and_ready_rest(Processor* processor, Fiber* list) {
+// First of a list for the caller, the others made runnable.
+Fiber* first_and_ready_rest(Fiber* list) {
     Fiber* rest = list->queue_next;
     list->queue_next = nullptr;
-    ready_found(processor, rest);
+    ready_list(rest);
     list->state.store(FiberState::kRunnable, std::memory_order_relaxed);
     return list;
 }
@@ -209,7 +220,7 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     acquire_processor(worker, processor);
     *retry = true;
     if (fibers == nullptr) return nullptr;
-    return first_and_ready_rest(processor, fibers);
+    return first_and_ready_rest(fibers);
 }
 
 // Fairness across processors (W6): a busy processor never runs out of its own events, so it would
@@ -237,7 +248,7 @@ Fiber* help_stalled(Worker* worker, int64_t now) {
     if (queued != nullptr) return queued;
     if (other->poller.waiters.load(std::memory_order_relaxed) == 0) return nullptr;
     Fiber* list = poll_ready(other);
-    return list == nullptr ? nullptr : first_and_ready_rest(mine, list);
+    return list == nullptr ? nullptr : first_and_ready_rest(list);
 }
 
 // A fiber that does not inherit the running slice starts; only the owner of the processor counts.
@@ -247,29 +258,32 @@ void count_start(Processor* processor) {
 }
 
 // Every 61st start: the global queue and the poller have their turn although the ring is not empty.
-// While fibers wait that did not fit into a ring before or at this processor's former look at the
-// poller, no further one: it would refill the ring before they have had their turn, with fibers
-// that became ready after them (1,000 busy connections had shares from 0.3 to 2.3 of the median,
-// with a p99 of 180 ms instead of 8).  What was spilled since does not count: fibers that yield
-// spill all the time, and so do other processors, and events would wait for the monitor.
+// While fibers wait that did not fit into a ring, no look at the poller: it would refill the ring
+// before they have had their turn, with fibers that became ready after them (1,000 busy connections
+// had shares from 0.3 to 2.3 of the median, with a p99 of 180 ms instead of 8).  It waits for those
+// that were there when it was due, not for what is spilled meanwhile: where more fibers yield than
+// fit, some are spilled all the time, and events would wait for the monitor.
 Fiber* look_around(Processor* processor, int64_t now) {
     constexpr int64_t kPollEveryNs = 20000;
     Fiber* fiber = nullptr;
     int32_t overtaken = 0;
     if (!g_scheduler.global.is_empty()) {
         LockGuard guard(g_scheduler.lock);
-        const auto room =
-            static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity - processor->queue.size());
+        const FiberList& global = g_scheduler.global;
+        const int32_t room = ring_room(processor);
         int32_t limit = static_cast<int32_t>(kFairnessTick);
-        const int32_t spilled = g_scheduler.global.spilled();
+        const int32_t spilled = global.spilled();
         if (limit > spilled) limit = spilled;
         if (limit > room) limit = room;
-        overtaken = g_scheduler.global.spilled_before(processor->look_mark);
+        if (processor->look_after == 0) processor->look_after = global.end_of_spill();
+        overtaken = global.left_before(processor->look_after);
         fiber = global_take(processor, limit > 1 ? limit : 1);
     }
-    if (overtaken == 0 && processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
+    if (overtaken > 0) return fiber;
+    processor->look_after = 0;
+    if (processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
         now - processor->poller.last_poll_ns.load(std::memory_order_relaxed) > kPollEveryNs)
-        ready_found(processor, poll_ready(processor));
+        ready_list(poll_ready(processor));
     return fiber;
 }
 
@@ -306,7 +320,7 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
     if (Fiber* fiber = help_stalled(worker, *now)) return count_start(processor), fiber;
     if (processor->poller.waiters.load(std::memory_order_relaxed) > 0)
         if (Fiber* list = poll_ready(processor))
-            return count_start(processor), first_and_ready_rest(processor, list);
+            return count_start(processor), first_and_ready_rest(list);
     return nullptr;
 }
 
@@ -324,7 +338,7 @@ void stop_for_world(Worker* worker) {
         g_scheduler.spinning.fetch_sub(1);
     }
     worker->processor = nullptr;
-    if (!give_to_stopper(processor)) worker->processor = processor;
+    if (!g_scheduler.give_to_stopper(processor)) worker->processor = processor;
 }
 
 }  // namespace
@@ -353,7 +367,7 @@ Fiber* find_runnable(Worker* worker) {
             if (Fiber* fiber = steal_work(worker, now, &ran_timers)) return fiber;
             if (ran_timers) continue;
             if (Fiber* list = poll_others(worker->processor, now))
-                return first_and_ready_rest(worker->processor, list);
+                return first_and_ready_rest(list);
         }
         {
             LockGuard guard(g_scheduler.lock);

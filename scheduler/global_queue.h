@@ -44,15 +44,12 @@ struct GlobalQueue {
 
     void mark_spill() { spill_end_ = pushed_; }
 
-    // A place in the queue: behind all that are in it now.
-    int64_t mark() const { return pushed_; }
-
-    // How many are in front of the end of the last spill, and of those in front of `mark` too.
-    int32_t spilled() const { return spilled_before(pushed_); }
-    int32_t spilled_before(int64_t mark) const {
-        const int64_t left = (mark < spill_end_ ? mark : spill_end_) - taken_;
-        return left > 0 ? static_cast<int32_t>(left) : 0;
+    // A place in the queue: behind all that were in it at the last spill.
+    int64_t end_of_spill() const { return spill_end_; }
+    int32_t left_before(int64_t place) const {
+        return place > taken_ ? static_cast<int32_t>(place - taken_) : 0;
     }
+    int32_t spilled() const { return left_before(spill_end_); }
 
     // Takes the first `count`, which are there: the first of them is returned, put(item) is called
     // for each of the others and makes it seen elsewhere.

@@ -12,12 +12,10 @@ namespace pfiber {
 void enter_call(Fiber* fiber) {
     RuntimeSection::enter(fiber);
     Processor* processor = fiber->worker->processor;
-    processor->call_tick.store(processor->call_tick.load(std::memory_order_relaxed) + 1,
-                               std::memory_order_relaxed);
+    count_call(processor);
     fiber->in_call = true;
     fiber->state.store(FiberState::kInCall, std::memory_order_relaxed);
-    // Published last: from here on the monitor may take the processor (W2).
-    processor->status.store(ProcessorStatus::kInCall, std::memory_order_seq_cst);
+    publish_call(processor);
     if (g_scheduler.monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
     fiber->depth--;  // not leave(): attention is looked at on the way back
 }
@@ -68,20 +66,8 @@ bool exit_call(Fiber* fiber) {
     fiber->depth++;
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Worker* worker = fiber->worker;
-    bool has_processor = false;
-    // Perhaps it was taken, or handed off, and came into another worker's call meanwhile: whoever
-    // returns first has it.
-    Processor* processor = worker->processor != nullptr ? worker->processor : worker->old_processor;
-    if (processor != nullptr) {
-        Platform::chaos_point();
-        auto in_call = ProcessorStatus::kInCall;
-        has_processor =
-            processor->status.compare_exchange_strong(in_call, ProcessorStatus::kRunning);
-        if (has_processor) processor->worker = worker;
-        worker->processor = has_processor ? processor : nullptr;
-    }
-    const bool is_kept = has_processor;
-    if (!has_processor) has_processor = reacquire(worker);
+    const bool is_kept = return_from_call<Platform>(worker);
+    const bool has_processor = is_kept || reacquire(worker);
     fiber->in_call = false;
     if (has_processor) fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
     // Where the kernel has no thread for those who wait, one that goes from call to call must not

@@ -269,7 +269,7 @@ void put_idle_processor(Processor* processor) {
     processor->worker = nullptr;
     if (g_scheduler.stop_requested.load() != 0) {
         processor->status.store(ProcessorStatus::kStopped);
-        tell_stopper();
+        g_scheduler.tell_stopper();
         return;
     }
     processor->status.store(ProcessorStatus::kIdle);
@@ -297,7 +297,7 @@ Processor* release_processor(Worker* worker) {
 // every case in which find_runnable() would find work.
 void hand_off(Processor* processor) {
     processor->worker = nullptr;
-    if (give_to_stopper(processor)) return;
+    if (g_scheduler.give_to_stopper(processor)) return;
     if (!processor->queue.is_empty() || !g_scheduler.global.is_empty()) {
         start_worker(processor, false);
         return;

@@ -57,33 +57,21 @@ bool retake_from_call(Processor* processor, int64_t now) {
         g_scheduler.idle_processor_count.load() + g_scheduler.spinning.load() > 0;
     if (processor->queue.is_empty() && others_idle && now - seen.call_since_ns < kLongestSleepNs)
         return false;
-    auto in_call = ProcessorStatus::kInCall;
-    if (!processor->status.compare_exchange_strong(in_call, ProcessorStatus::kIdle)) return false;
+    if (!take_from_call(processor, ProcessorStatus::kIdle)) return false;
     COUNT(retakes);
-    processor->call_tick.fetch_add(1);
     hand_off(processor);
     return true;
 }
 
 // A worker that blocked where no hook saw it (inside libc, a raw instruction, a page fault).  It
-// marked nothing, so: claim, barrier on every thread of the process, look again.  Its next entry
-// into the runtime sees the claim or is seen by us (W5).
-bool retake_sleeping(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick) {
+// marked nothing; its next entry into the runtime sees the claim or is seen by us (W5).
+bool retake_sleeping(Processor* processor, Worker* worker, Fiber* fiber,
+                     const ProcessorView& view) {
     // Claims are the stopper's while it works; so is every processor.
     if (!g_scheduler.world_lock.try_acquire()) return false;
-    fiber->attention.fetch_or(kAttendClaim);
-    barrier_on_every_thread();
-    Platform::chaos_point();
-    auto running = ProcessorStatus::kRunning;
-    const bool still = static_cast<volatile int32_t&>(fiber->depth) == 0 &&
-                       worker->current == fiber && processor->worker == worker &&
-                       processor->schedule_tick.load() == tick &&
-                       processor->status.compare_exchange_strong(running, ProcessorStatus::kIdle);
-    if (still) {
-        worker->processor = nullptr;
-        fiber->attention.fetch_or(kAttendRetaken);
-    }
-    fiber->attention.fetch_and(~uint32_t{kAttendClaim});
+    const bool still = claim<Platform>(processor, worker, fiber, view, ProcessorStatus::kIdle,
+                                       barrier_on_every_thread);
+    if (still) deprive(worker, fiber);
     g_scheduler.world_lock.release();
     if (!still) return false;
     COUNT(missed_blocking);
@@ -106,7 +94,7 @@ bool ring_shows_sleep(Processor* processor, const Worker* worker) {
 }
 
 // Without a ring: ask /proc, and for a ring, so that the next time is found soon and for nothing.
-bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t tick,
+bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, const ProcessorView& view,
                    int64_t quiet_ns) {
     if (fiber->is_scheduler || fiber->depth != 0) return false;
     const int tid = worker->tid.load();
@@ -122,12 +110,14 @@ bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, uint32_t 
         if (state == host::ThreadState::kUnknown && !is_quiet_for_long) return false;
         if (!has_ring(worker)) host::switch_ring_open(&worker->switches, tid, signal);
     }
-    return retake_sleeping(processor, worker, fiber, tick);
+    return retake_sleeping(processor, worker, fiber, view);
 }
 
 bool look_at_running(Processor* processor, int64_t now) {
     auto& seen = processor->observed;
-    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    ProcessorView view;
+    if (!view_running(processor, &view)) return false;
+    const uint32_t tick = view.schedule_tick;
     Worker* worker = processor->worker;
     if (tick != seen.schedule_tick || worker == nullptr) {
         seen.schedule_tick = tick;
@@ -139,7 +129,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     if (has_ring(worker) && work_waits(processor)) {
         Fiber* fiber = worker->current;
         if (!fiber->is_scheduler && fiber->depth == 0 && ring_shows_sleep(processor, worker) &&
-            retake_sleeping(processor, worker, fiber, tick))
+            retake_sleeping(processor, worker, fiber, view))
             return true;
         if (seen.switches != 0) look_again_ns = kShortestSleepNs;
     }
@@ -158,7 +148,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     Fiber* fiber = worker->current;
     if (fiber->is_scheduler || !work_waits(processor)) return false;
     if (is_first && look_again_ns > kSecondLookNs) look_again_ns = kSecondLookNs;
-    if (is_quiet && retake_missed(processor, worker, fiber, tick, quiet_ns)) return true;
+    if (is_quiet && retake_missed(processor, worker, fiber, view, quiet_ns)) return true;
     if (age < options().slice_ms * 1000000) return false;
     // The slice is over by the wall clock; CPU time is the timer's business.  A signal from here
     // would end sleeps in calls that no hook sees, so with a timer there is none: what sleeps often
@@ -166,7 +156,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     const Preempt mode = options().preempt;
     const bool is_hog = is_first || burnt > elapsed / 4;
     if (mode == Preempt::kOff) return false;
-    if (!is_hog && retake_missed(processor, worker, fiber, tick, quiet_ns)) return true;
+    if (!is_hog && retake_missed(processor, worker, fiber, view, quiet_ns)) return true;
     if (mode != Preempt::kTgkill && worker->cpu_timer >= 0) return false;  // else it was refused
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);

@@ -269,7 +269,7 @@ void io_took_turn(Fiber* fiber) {
         processor->poller.waiters.load(std::memory_order_relaxed) > 0 &&
         Platform::now_ns() - processor->poller.last_poll_ns.load(std::memory_order_relaxed) >
             kPollEveryNs)
-        ready_found(processor, poll_ready(processor));
+        ready_list(poll_ready(processor));
     if (!processor->queue.is_empty() && fiber->locked_worker == nullptr) yield(fiber);
 }
 

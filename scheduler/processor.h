@@ -18,9 +18,6 @@
 
 namespace pfiber {
 
-// kStopped: the stopper's (world.h), or one beyond the present number of processors.
-enum class ProcessorStatus : uint32_t { kIdle, kRunning, kInCall, kStopped };
-
 struct TimerMemory : Platform {  // heap storage by mmap: never malloc under a lock
     static void* resize(void* old, size_t old_bytes, size_t new_bytes);
 };
@@ -34,7 +31,7 @@ struct alignas(64) Processor {
     Platform::Atomic<int64_t> now_ns{0};        // of the last look around: a coarse clock
     uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how many
     uint32_t io_streak = 0;
-    int64_t look_mark = 0;  // place in the global queue at the owner's last look at its poller
+    int64_t look_after = 0;  // place in the global queue that the next look at the poller waits for
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
     Fiber* halted = nullptr;  // in program code while the world is stopped (C1); the stopper's

@@ -76,11 +76,8 @@ class RuntimeSection {
     RuntimeSection& operator=(const RuntimeSection&) = delete;
 
     static void enter(Fiber* fiber) {
-        fiber->depth++;
-        std::atomic_signal_fence(std::memory_order_seq_cst);
         constexpr uint32_t kLost = kAttendClaim | kAttendRetaken | kAttendStop;
-        if (__builtin_expect(fiber->attention.load(std::memory_order_relaxed) & kLost, 0) &&
-            fiber->depth == 1)
+        if (__builtin_expect(raise_depth(fiber, kLost), 0) && fiber->depth == 1)
             runtime_entry_slow(fiber);
     }
     static void leave(Fiber* fiber) {

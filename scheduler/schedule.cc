@@ -199,27 +199,42 @@ bool wake(FiberRef who, Wake outcome, bool next) {
     return false;
 }
 
+namespace {
+
+// Only a thread that holds a processor may touch its ring.  In the runtime.
+Processor* owned_processor() {
+    const Fiber* self = current_fiber();
+    return self == nullptr || self->in_call ? nullptr : self->worker->processor;
+}
+
+}  // namespace
+
 void ready(Fiber* fiber, bool next) {
-    Fiber* self = current_fiber();
     fiber->state.store(FiberState::kRunnable, std::memory_order_relaxed);
     OptionalSection section;
-    // Only a thread that holds a processor may touch its ring.
-    if (self != nullptr && !self->in_call && self->worker->processor != nullptr) {
-        self->worker->processor->queue.put(fiber, next, spill);
+    if (Processor* mine = owned_processor()) {
+        mine->queue.put(fiber, next, spill);
     } else {
         global_put(fiber);
     }
     wake_worker();
 }
 
-// Go: injectglist; but all go where ready() puts them, and thieves fetch them from there.
+// Go: injectglist.  As many as fit into the processor's ring and leave it some room, the others
+// behind everybody in the global queue: a ring that is full would send its oldest half there, which
+// had almost come to its turn.
 void ready_list(Fiber* first) {
-    while (first != nullptr) {
+    OptionalSection section;
+    Processor* mine = owned_processor();
+    constexpr int32_t kLeft = RunQueue<Platform, Fiber>::kCapacity / 4;
+    for (int32_t room = mine == nullptr ? 0 : ring_room(mine) - kLeft; first != nullptr && room > 0;
+         room--) {
         Fiber* fiber = first;
         first = fiber->queue_next;
         fiber->queue_next = nullptr;
         ready(fiber, false);
     }
+    if (first != nullptr) global_put_list(first);
 }
 
 void yield(Fiber* fiber) {
@@ -256,17 +271,15 @@ void stop_here(Fiber* fiber) {
 }  // namespace
 
 void runtime_entry_slow(Fiber* fiber) {
-    wait_for_claim(fiber);
-    if ((fiber->attention.load(std::memory_order_acquire) & kAttendStop) != 0) {
-        fiber->attention.fetch_and(~uint32_t{kAttendStop});
-        if ((fiber->attention.load() & kAttendRetaken) == 0) return stop_here(fiber);
-    }
-    if ((fiber->attention.load(std::memory_order_acquire) & kAttendRetaken) == 0) return;
-    fiber->attention.fetch_and(~uint32_t{kAttendRetaken});
-    fiber->in_call = true;  // what it is now: running without a processor
-    fiber->depth--;
-    exit_call(fiber);
-    fiber->depth++;
+    const auto regain = [fiber] {
+        fiber->in_call = true;  // what it is now: running without a processor
+        fiber->depth--;
+        exit_call(fiber);
+        fiber->depth++;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    };
+    look_at_losses(
+        fiber, [fiber] { wait_for_claim(fiber); }, [fiber] { stop_here(fiber); }, regain);
 }
 
 void runtime_leave_slow(Fiber* fiber) {

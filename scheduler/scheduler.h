@@ -6,6 +6,7 @@
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "scheduler/wake_words.h"
+#include "scheduler/world_words.h"
 
 namespace pfiber {
 
@@ -15,7 +16,7 @@ constexpr uint32_t kFairnessTick = 61;  // Go's: global queue and poller are loo
 using FiberList = GlobalQueue<Platform, Fiber>;
 
 // All runtime state of the process; the fork child builds it anew and trusts no inherited lock.
-struct Scheduler : WakeWords<Platform> {
+struct Scheduler : WakeWords<Platform>, WorldWords<Platform> {
     Lock lock;  // global queue, idle processors, idle workers
     FiberList global;
     Processor* idle_processors = nullptr;
@@ -33,11 +34,7 @@ struct Scheduler : WakeWords<Platform> {
     Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
-    // Stopping the world (world.cc).
     Lock world_lock;  // one stopper at a time, who has no processor; before all others
-    Platform::Atomic<uint32_t> stop_requested{0};  // written under `lock`
-    Platform::Atomic<uint32_t> stop_word{0};       // the stopper sleeps here for a moment
-    Platform::Atomic<uint32_t> start_word{0};      // fibers that meet a stopped world sleep here
 
     Lock registry_lock;
     Fiber registry;  // head of the ring all_next/all_prev
@@ -77,9 +74,10 @@ void reset_spinning(Worker* worker);
 // find.cc
 Fiber* find_runnable(Worker* worker);
 void global_put(Fiber* fiber);
+void global_put_list(Fiber* first);  // linked by queue_next; what did not fit into a ring
+int32_t ring_room(const Processor* processor);        // how many it may be given at once; its owner
 Fiber* global_take(Processor* processor, int limit);  // scheduler lock held
 void spill(Fiber** batch, uint32_t count);            // from a full ring to the global queue
-void ready_found(Processor* processor, Fiber* list);  // what its owner found at a poller
 
 // timers.cc
 void timer_arm(Fiber* fiber, int64_t deadline_ns);
@@ -103,9 +101,6 @@ void wake_monitor();
 void tell_monitor_of_timer(int64_t deadline_ns);
 
 // world.cc
-// The owner of a processor gives it to the stopper; false: nobody stops the world (any more).
-bool give_to_stopper(Processor* processor);
-void tell_stopper();
 void update_processor_count();  // the monitor: follows affinity and cgroup limit
 
 // preempt.cc

@@ -40,51 +40,6 @@ host::CpuGroup monitors_group;  // a fork child's is its parent's
 // What the program asked for; 0: nothing yet, so GOMAXPROCS decides.  Outlives a fork.
 std::atomic<int> asked_count{0};
 
-// A fiber in program code: W5 as in the monitor's retake_missed(), but the claim stays.
-bool halt(Processor* processor, Worker* worker, Fiber* fiber) {
-    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
-    fiber->attention.fetch_or(kAttendClaim);
-    barrier_on_every_thread();
-    Platform::chaos_point();
-    auto running = ProcessorStatus::kRunning;
-    if (static_cast<volatile int32_t&>(fiber->depth) == 0 && worker->current == fiber &&
-        processor->worker == worker && processor->schedule_tick.load() == tick &&
-        processor->status.compare_exchange_strong(running, ProcessorStatus::kStopped)) {
-        processor->halted = fiber;
-        return true;
-    }
-    fiber->attention.fetch_and(~uint32_t{kAttendClaim});
-    return false;
-}
-
-bool stop(Processor* processor) {
-    switch (processor->status.load()) {
-        case ProcessorStatus::kStopped:
-            return true;
-        case ProcessorStatus::kInCall: {
-            auto in_call = ProcessorStatus::kInCall;
-            if (!processor->status.compare_exchange_strong(in_call, ProcessorStatus::kStopped))
-                return false;
-            processor->call_tick.fetch_add(1);
-            processor->worker = nullptr;
-            return true;
-        }
-        case ProcessorStatus::kRunning: {
-            processor->look_around.store(1, std::memory_order_relaxed);
-            Worker* worker = processor->worker;
-            Fiber* fiber = worker == nullptr ? nullptr : worker->current;
-            // On its way to a worker, or in a worker's loop: given up there.
-            if (fiber == nullptr || fiber->is_scheduler) return false;
-            fiber->attention.fetch_or(kAttendStop);
-            return static_cast<volatile int32_t&>(fiber->depth) == 0 &&
-                   halt(processor, worker, fiber);
-        }
-        case ProcessorStatus::kIdle:  // taken from the list already, on its way to a worker
-            return false;
-    }
-    return false;
-}
-
 void stop_world() {
     {
         LockGuard guard(g_scheduler.lock);
@@ -93,27 +48,19 @@ void stop_world() {
         while (Processor* processor = take_idle_processor())
             processor->status.store(ProcessorStatus::kStopped);
     }
-    for (;;) {
-        const uint32_t word = g_scheduler.stop_word.load();
+    const auto stop_all = [] {
         bool all = true;
         for (int i = 0; i < g_scheduler.processor_count; i++)
-            all = stop(g_scheduler.processors[i]) && all;
-        if (all) return;
-        Platform::futex_wait(g_scheduler.stop_word, word, Platform::now_ns() + kAskAgainNs);
-    }
+            all = g_scheduler.stop(g_scheduler.processors[i], barrier_on_every_thread) && all;
+        return all;
+    };
+    g_scheduler.gather(stop_all, kAskAgainNs);
 }
 
 void start(Processor* processor) {
-    Fiber* fiber = processor->halted;
-    if (fiber == nullptr) {
-        processor->status.store(ProcessorStatus::kIdle);
-        hand_off(processor);
-        return;
-    }
-    processor->halted = nullptr;
-    processor->status.store(ProcessorStatus::kRunning);
-    // From here on the fiber enters the runtime again, as if nothing had happened.
-    fiber->attention.fetch_and(~uint32_t{kAttendClaim});
+    if (processor->halted != nullptr) return g_scheduler.resume(processor);
+    processor->status.store(ProcessorStatus::kIdle);
+    hand_off(processor);
 }
 
 // Its fiber runs on without a processor until its next entry or its own CPU timer (W1).
@@ -123,9 +70,7 @@ void take_from_halted(Processor* processor) {
     Worker* worker = processor->worker;
     processor->halted = nullptr;
     processor->worker = nullptr;
-    worker->processor = nullptr;
-    fiber->attention.fetch_or(kAttendRetaken);
-    fiber->attention.fetch_and(~uint32_t{kAttendClaim});
+    deprive(worker, fiber);
     if (options().preempt == Preempt::kTgkill) kick(fiber);
 }
 
@@ -137,8 +82,7 @@ void start_world(int former) {
     for (int i = g_scheduler.processor_count; i < former; i++)
         take_from_halted(g_scheduler.processors[i]);
     for (int i = 0; i < g_scheduler.processor_count; i++) start(g_scheduler.processors[i]);
-    g_scheduler.start_word.fetch_add(1);
-    Platform::futex_wake(g_scheduler.start_word, INT32_MAX);
+    g_scheduler.wake_halted();
     // It sleeps until the earliest timer it saw, perhaps in an instance that is not the only one
     // any more.
     if (g_scheduler.sleeper_deadline_ns.load() != 0) break_sleeper();
@@ -279,31 +223,6 @@ void update_processor_count() {
     g_scheduler.world_lock.release();
 }
 
-bool give_to_stopper(Processor* processor) {
-    // Once requested, the stop cannot be over before this very processor was given.
-    if (g_scheduler.stop_requested.load() == 0) return false;
-    processor->worker = nullptr;
-    processor->status.store(ProcessorStatus::kStopped);
-    tell_stopper();
-    return true;
-}
-
-void tell_stopper() {
-    g_scheduler.stop_word.fetch_add(1);
-    Platform::futex_wake(g_scheduler.stop_word, 1);
-}
-
-void wait_for_claim(Fiber* fiber) {
-    while ((fiber->attention.load(std::memory_order_acquire) & kAttendClaim) != 0) {
-        const uint32_t word = g_scheduler.start_word.load();
-        const Processor* processor = fiber->worker->processor;
-        // Halted, and not looked at and let go again.  The claim goes before the word changes.
-        if (processor != nullptr && processor->status.load() == ProcessorStatus::kStopped &&
-            (fiber->attention.load(std::memory_order_acquire) & kAttendClaim) != 0)
-            Platform::futex_wait(g_scheduler.start_word, word);
-        else
-            Platform::pause();
-    }
-}
+void wait_for_claim(Fiber* fiber) { g_scheduler.wait_for_claim(fiber); }
 
 }  // namespace pfiber

@@ -109,10 +109,24 @@ class Explorer {
         if (active_ != nullptr) let_out_all(active_->running());
     }
 
-    // A sleep in the kernel under a key, and the end of up to `count` of them.
-    static void sleep_on(const void* key) {
+    // membarrier: every thread's buffer.
+    static void drain_everybody() {
+        if (active_ == nullptr) return;
+        for (Thread& thread : active_->threads_) let_out_all(thread);
+    }
+
+    // In a loop that waits for others without sleeping: they go first, if any of them can.
+    static void give_way() {
+        if (active_ == nullptr) return;
+        active_->running().gave_way_at = active_->turns_;
+        active_->leave(nullptr);
+    }
+
+    // A sleep in the kernel under a key, and the end of up to `count` of them.  One with a deadline
+    // ends at any time (as a preemption), and when nobody else can go on.
+    static void sleep_on(const void* key, bool has_deadline = false) {
         bool is_woken = false;
-        Sleeper sleeper{key, &is_woken};
+        Sleeper sleeper{key, &is_woken, has_deadline, active_->current_};
         active_->sleepers_.push_back(sleeper);
         wait_until([&is_woken] { return is_woken; });
     }
@@ -141,6 +155,7 @@ class Explorer {
         const std::function<void()>* body = nullptr;
         const std::function<bool()>* blocked_on = nullptr;
         bool is_finished = false;
+        long gave_way_at = -1;
         std::vector<BufferedStore> buffer;  // oldest first
         size_t passed = 0;                  // the oldest so many were passed by a load
         std::unique_ptr<char[]> stack;
@@ -149,10 +164,13 @@ class Explorer {
     struct Sleeper {
         const void* key;
         bool* is_woken;
+        bool has_deadline;
+        int thread;
     };
 
     static constexpr size_t kStackSize = 128 * 1024;
-    static constexpr int kLetOut = 1000;  // option: the oldest store of thread n - kLetOut
+    static constexpr int kLetOut = 1000;   // option: the oldest store of thread n - kLetOut
+    static constexpr int kTimeOut = 2000;  // option: thread n - kTimeOut, whose deadline is over
 
     Thread& running() { return threads_[static_cast<size_t>(current_)]; }
 
@@ -167,6 +185,7 @@ class Explorer {
             thread.body = &scenario.threads[static_cast<size_t>(i)];
             thread.blocked_on = nullptr;
             thread.is_finished = false;
+            thread.gave_way_at = -1;
             thread.buffer.clear();
             thread.passed = 0;
             thread.context =
@@ -178,11 +197,16 @@ class Explorer {
         depth_ = 0;
         preemptions_ = delays_taken_ = 0;
         step_count_ = 0;
+        turns_ = 0;
         current_ = -1;
         active_ = this;
         for (int next = choose(); next >= 0; next = choose()) {
             taken_.push_back(next);
-            if (next >= kLetOut) {
+            if (next >= kTimeOut) {
+                end_sleep(next - kTimeOut);
+                enter(next - kTimeOut);
+                if (!failure_.empty()) break;
+            } else if (next >= kLetOut) {
                 let_out_oldest(threads_[static_cast<size_t>(next - kLetOut)]);
             } else {
                 enter(next);
@@ -198,6 +222,7 @@ class Explorer {
 
     void enter(int next) {
         if (current_ >= 0 && current_ != next) settle(running());
+        if (current_ != next) turns_++;
         current_ = next;
         Thread& thread = running();
         thread.blocked_on = nullptr;
@@ -288,32 +313,57 @@ class Explorer {
         return choices_[depth_++].index;
     }
 
-    // Who goes on: -1 when all are finished, or on failure.
-    int choose() {
+    // False: it gave way, and nobody else ran since.
+    bool is_due(int index) const {
+        return is_enabled(index) && threads_[static_cast<size_t>(index)].gave_way_at != turns_;
+    }
+
+    void end_sleep(int thread) {
+        for (size_t i = 0; i < sleepers_.size(); i++) {
+            if (sleepers_[i].thread != thread) continue;
+            *sleepers_[i].is_woken = true;
+            sleepers_.erase(sleepers_.begin() + static_cast<long>(i));
+            return;
+        }
+    }
+
+    // Who can go on, the running thread first, and stores that can leave their buffer.
+    std::vector<int> options_now(bool can_go_on) const {
         std::vector<int> options;
-        bool all_finished = true;
-        const bool can_go_on = current_ >= 0 && is_enabled(current_);
         if (can_go_on) options.push_back(current_);
-        const bool may_change = !can_go_on || preemptions_ < bound_;
+        if (can_go_on && preemptions_ >= bound_) return options;
         for (int i = 0; i < count_; i++) {
             const Thread& thread = threads_[static_cast<size_t>(i)];
-            if (!thread.is_finished) all_finished = false;
-            if (!may_change) continue;
-            if (i != current_ && is_enabled(i)) options.push_back(i);
+            if (i != current_ && is_due(i)) options.push_back(i);
             if (!thread.buffer.empty() && (i != current_ || thread.passed > 0))
                 options.push_back(kLetOut + i);
         }
+        if (!options.empty() && preemptions_ >= bound_) return options;
+        for (const Sleeper& sleeper : sleepers_)
+            if (sleeper.has_deadline) options.push_back(kTimeOut + sleeper.thread);
+        return options;
+    }
+
+    // Who goes on: -1 when all are finished, or on failure.
+    int choose() {
+        bool all_finished = true;
+        for (int i = 0; i < count_; i++)
+            all_finished = all_finished && threads_[static_cast<size_t>(i)].is_finished;
         if (all_finished) {
             for (Thread& thread : threads_) let_out_all(thread);
             return -1;
         }
+        const bool can_go_on = current_ >= 0 && is_due(current_);
+        std::vector<int> options = options_now(can_go_on);
+        if (options.empty() && current_ >= 0 && is_enabled(current_)) options.push_back(current_);
         if (options.empty()) {
             failure_ = "deadlock";
             return -1;
         }
         const size_t index = options.size() > 1 ? pick(options) : 0;
         if (!failure_.empty()) return -1;
-        if (can_go_on && index != 0) preemptions_++;
+        const bool is_early = options[index] >= kTimeOut && options[0] < kTimeOut;
+        if ((can_go_on && index != 0) || is_early) preemptions_++;
         return options[index];
     }
 
@@ -332,9 +382,11 @@ class Explorer {
         for (size_t i = 0; i < taken_.size();) {
             size_t same = i;
             while (same < taken_.size() && taken_[same] == taken_[i]) same++;
-            const bool is_store = taken_[i] >= kLetOut;
-            text += is_store ? " store of T" + std::to_string(taken_[i] - kLetOut)
-                             : " T" + std::to_string(taken_[i]) + "x" + std::to_string(same - i);
+            const bool is_late = taken_[i] >= kTimeOut;
+            const bool is_store = !is_late && taken_[i] >= kLetOut;
+            text += is_late    ? " late T" + std::to_string(taken_[i] - kTimeOut)
+                    : is_store ? " store of T" + std::to_string(taken_[i] - kLetOut)
+                               : " T" + std::to_string(taken_[i]) + "x" + std::to_string(same - i);
             i = same;
         }
         return text + " (" + std::to_string(delays_taken_) + " loads passed stores)";
@@ -354,6 +406,7 @@ class Explorer {
     int preemptions_ = 0;
     int delays_taken_ = 0;
     int step_count_ = 0;
+    long turns_ = 0;  // of one thread after another
     std::vector<int> taken_;
     std::string failure_;
 };

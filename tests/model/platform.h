@@ -118,18 +118,18 @@ struct ModelPlatform {
     static inline int64_t time_ns = 0;
     static int64_t now_ns() { return time_ns; }
     static void chaos_point() { Explorer::point(); }
-    static void pause() { Explorer::point(); }
+    static void pause() { Explorer::give_way(); }
     static void prefetch(const void*) {}
     static void fence() {
         Explorer::point();
         Explorer::drain();
     }
-    // The kernel compares under a lock of its own.  No deadline is modelled.
+    // The kernel compares under a lock of its own.
     static long futex_wait(const Atomic<uint32_t>& word, uint32_t expected,
-                           int64_t /*deadline_ns*/ = INT64_MAX) {
+                           int64_t deadline_ns = INT64_MAX) {
         fence();
         if (word.peek() != expected) return -EAGAIN;
-        Explorer::sleep_on(&word);
+        Explorer::sleep_on(&word, deadline_ns != INT64_MAX);
         return 0;
     }
     static void futex_wake(const Atomic<uint32_t>& word, int count) {

@@ -204,13 +204,13 @@ void crowded_io() {
     g_machine.calm();
     constexpr int64_t kPieceNs = 2 * kUs;
     constexpr int kMessages = 10;
-    const int64_t yielders = 500 * g_config.processors + g_program.below(200);
+    const int64_t rings = g_config.processors < 4 ? g_config.processors : 4;
+    const int64_t yielders = 500 * rings + g_program.below(200);
     const int64_t cpus = per_cpu(g_config.processors);
     const int64_t kernel = cpus == 1 ? 0 : cpus * 8 * kMs;  // its slices
     // In the rings a turn comes twice as often as for those that were spilled, and costs as much
     // again in the runtime.
-    const int64_t bound =
-        4 * (62 + yielders / g_config.processors) * kPieceNs * cpus + kMs + kernel;
+    const int64_t bound = 4 * (62 + yielders / rings) * kPieceNs * cpus + kMs + kernel;
     bool is_over = false;
     Group group(yielders + 1);
     for (int64_t i = 0; i < yielders; i++)
