@@ -114,6 +114,19 @@ void deprive(W* worker, F* fiber) {
     drop_claim(fiber);
 }
 
+// The monitor takes the processor of a fiber that sleeps in program code.  Claims are the stopper's
+// while the world's lock is held; so is every processor.
+template <class P, class L, class R, class W, class F, class Barrier>
+bool retake_from_program(L& world_lock, R* processor, W* worker, F* fiber,
+                         const ProcessorView& view, Barrier barrier_on_every_thread) {
+    if (!world_lock.try_acquire()) return false;
+    const bool is_mine =
+        claim<P>(processor, worker, fiber, view, ProcessorStatus::kIdle, barrier_on_every_thread);
+    if (is_mine) deprive(worker, fiber);
+    world_lock.release();
+    return is_mine;
+}
+
 // ---- calls
 
 // The owner, in the runtime, as the last thing before the call: from here on others may have it.

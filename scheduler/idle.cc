@@ -201,14 +201,7 @@ void start_worker(Processor* processor, bool spinning) {
 // again, whoever gives a processor up counts it as idle and then looks at the note (W4).
 void wake_worker() {
     if (!g_scheduler.must_wake()) return;
-    Processor* processor = nullptr;
-    {
-        LockGuard guard(g_scheduler.lock);
-        processor = take_idle_processor();
-        g_scheduler.need_spinning.store(processor == nullptr ? 1 : 0);
-        // Under the lock: who sees a processor that is put there later sees no spinner any more.
-        if (processor == nullptr) g_scheduler.spinning.fetch_sub(1);
-    }
+    Processor* processor = g_scheduler.take_for_wake(g_scheduler.lock, take_idle_processor);
     if (processor == nullptr) return;
     Platform::chaos_point();
     start_worker(processor, true);
@@ -302,10 +295,7 @@ void hand_off(Processor* processor) {
         start_worker(processor, false);
         return;
     }
-    int32_t none = 0;
-    if (g_scheduler.spinning.load() == 0 && g_scheduler.idle_processor_count.load() == 0 &&
-        g_scheduler.spinning.compare_exchange_strong(none, 1)) {
-        g_scheduler.need_spinning.store(0);
+    if (g_scheduler.must_spin_on()) {
         start_worker(processor, true);
         return;
     }
@@ -322,9 +312,7 @@ void hand_off(Processor* processor) {
         start_worker(processor, false);
         return;
     }
-    // The spinner that was counted on may have found something and, before this processor was idle,
-    // nobody to wake (W4).
-    if (g_scheduler.need_spinning.load() != 0) wake_worker();
+    if (g_scheduler.must_wake_for_note()) wake_worker();
     // Its timers are nobody's until the sleeper knows the earliest.
     const int64_t sleeper = g_scheduler.sleeper_deadline_ns.load();
     const int64_t earliest = processor->timers.earliest_ns();

@@ -67,13 +67,9 @@ bool retake_from_call(Processor* processor, int64_t now) {
 // marked nothing; its next entry into the runtime sees the claim or is seen by us (W5).
 bool retake_sleeping(Processor* processor, Worker* worker, Fiber* fiber,
                      const ProcessorView& view) {
-    // Claims are the stopper's while it works; so is every processor.
-    if (!g_scheduler.world_lock.try_acquire()) return false;
-    const bool still = claim<Platform>(processor, worker, fiber, view, ProcessorStatus::kIdle,
-                                       barrier_on_every_thread);
-    if (still) deprive(worker, fiber);
-    g_scheduler.world_lock.release();
-    if (!still) return false;
+    if (!retake_from_program<Platform>(g_scheduler.world_lock, processor, worker, fiber, view,
+                                       barrier_on_every_thread))
+        return false;
     COUNT(missed_blocking);
     hand_off(processor);
     return true;

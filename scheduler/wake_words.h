@@ -46,6 +46,34 @@ struct WakeWords {
         return was_spinning || need_spinning.load() != 0;
     }
 
+    // Submitter for whom must_wake() is true: an idle processor, or, with no spinner left behind,
+    // null.  take(): the first of the list.
+    template <class L, class Take>
+    auto take_for_wake(L& lock, Take take) {
+        lock.acquire();
+        auto* processor = take();
+        need_spinning.store(processor == nullptr ? 1 : 0);
+        // Under the lock: who sees a processor that is put there later sees no spinner any more.
+        if (processor == nullptr) spinning.fetch_sub(1);
+        lock.release();
+        return processor;
+    }
+
+    // Who gives a processor away, without work for it.  True: a worker is to be started on it, and
+    // counts as spinning; somebody has to look out for what is submitted, and nobody does.
+    bool must_spin_on() {
+        int32_t none = 0;
+        if (spinning.load() != 0 || idle_processor_count.load() != 0 ||
+            !spinning.compare_exchange_strong(none, 1))
+            return false;
+        need_spinning.store(0);
+        return true;
+    }
+
+    // The same, after the processor was counted as idle.  True: the spinner that was counted on may
+    // have found something and, before this processor was idle, nobody to wake (W4).
+    bool must_wake_for_note() const { return need_spinning.load() != 0; }
+
     // Spinner that found work.  True: it was the last one and wakes the next.
     bool was_last_spinner() { return spinning.fetch_sub(1) == 1; }
 

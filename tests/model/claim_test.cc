@@ -55,10 +55,9 @@ struct State : Machine {
         if (!view_running(&processor, &view)) return;
         ModelWorker* its = read_plain(processor.worker);
         if (its != &worker) return;
-        if (!claim<ModelPlatform>(&processor, its, &fiber, view, ProcessorStatus::kIdle,
-                                  Explorer::drain_everybody))
+        if (!retake_from_program<ModelPlatform>(world_lock, &processor, its, &fiber, view,
+                                                Explorer::drain_everybody))
             return;
-        deprive(its, &fiber);
         taken++;
         use(&processor);
         put_idle(&processor);

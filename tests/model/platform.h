@@ -103,6 +103,12 @@ class ModelLock {
         Explorer::drain();
         is_held_ = true;
     }
+    bool try_acquire() {
+        Explorer::point();
+        Explorer::drain();
+        if (is_held_) return false;
+        return is_held_ = true;
+    }
     void release() {
         Explorer::drain();
         is_held_ = false;

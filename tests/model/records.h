@@ -67,7 +67,7 @@ struct Machine {
     ModelWorker worker;
     ModelFiber fiber;
     ModelProcessor* idle = nullptr;  // the list, under the lock
-    ModelLock lock;
+    ModelLock lock, world_lock;
 
     Machine() {
         fiber.worker = &worker;
@@ -86,9 +86,14 @@ struct Machine {
     }
     // Sleeps until there is one, as on the global queue.
     void acquire_idle(ModelWorker* who) {
-        Explorer::wait_until([this] { return idle != nullptr; });
-        ModelProcessor* its = idle;
-        idle = nullptr;
+        ModelProcessor* its = nullptr;
+        while (its == nullptr) {
+            Explorer::wait_until([this] { return idle != nullptr; });
+            lock.acquire();
+            its = idle;
+            idle = nullptr;
+            lock.release();
+        }
         its->worker = who;
         who->processor = its;
         its->status.store(ProcessorStatus::kRunning);

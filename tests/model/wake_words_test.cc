@@ -22,20 +22,35 @@ struct State {
     int started = 0;  // workers that were woken; they look at every queue
     int taken = 0;
 
-    bool take_idle(bool is_waker) {
+    Item* take_first() {
+        if (idle == 0) return nullptr;
+        idle--;
+        words.idle_processor_count.fetch_sub(1);
+        return items;
+    }
+    // Go: the second half of findRunnable.
+    bool take_idle() {
         lock.acquire();
-        const bool has_one = idle > 0;
-        if (has_one) {
-            idle--;
-            words.idle_processor_count.fetch_sub(1);
-        }
-        words.need_spinning.store(has_one ? 0 : 1);
-        if (!has_one && is_waker) words.spinning.fetch_sub(1);
+        const bool has_one = take_first() != nullptr;
+        if (!has_one) words.need_spinning.store(1);
         lock.release();
         return has_one;
     }
     void wake() {
-        if (words.must_wake() && take_idle(true)) started++;
+        if (!words.must_wake()) return;
+        if (words.take_for_wake(lock, [this] { return take_first(); }) != nullptr) started++;
+    }
+    // A processor without work of its own is given away, as before a call.
+    void hand_off() {
+        if (words.must_spin_on()) {
+            started++;
+            return;
+        }
+        lock.acquire();
+        idle++;
+        words.idle_processor_count.fetch_add(1);
+        lock.release();
+        if (words.must_wake_for_note()) wake();
     }
     void submit(int i) {
         queue.put(&items[i], false, [](Item**, uint32_t) {});
@@ -68,7 +83,7 @@ struct State {
             const bool must_look = words.must_look_again(is_spinning);
             is_spinning = false;
             if (!must_look || queue.is_empty()) return;
-            if (!take_idle(false)) return;
+            if (!take_idle()) return;
             is_spinning = true;
             words.spinning.fetch_add(1);
         }
@@ -118,6 +133,44 @@ TEST(WakeWords, W4TwoSubmissions) {
             state};
     });
     EXPECT_EQ(result.failure, "");
+}
+
+// A spinner finds one of two items and nobody to wake; a processor is given away meanwhile by
+// somebody who counts on the spinner.
+TEST(WakeWords, W4WhoGivesAProcessorAwayLooksAtTheNote) {
+    const Result result = Explorer(4).explore([] {
+        auto state = std::make_shared<State>();
+        State* s = state.get();
+        s->words.spinning.store(1);
+        for (Item& item : s->items) s->queue.put(&item, false, [](Item**, uint32_t) {});
+        return Scenario{
+            {[s] { s->look_for_work(true); }, [s] { s->hand_off(); }},
+            [s]() -> std::string { return s->started > 0 ? "" : "W4: an item is left"; },
+            state};
+    });
+    EXPECT_EQ(result.failure, "");
+    EXPECT_GT(result.schedules, 100);
+}
+
+// A submitter that found no idle processor does not count as a spinner for another, which sees one
+// that was given away meanwhile.
+TEST(WakeWords, W3NobodyCountsOnASubmitterThatGaveUp) {
+    const Result result = Explorer(3).explore([] {
+        auto state = std::make_shared<State>();
+        State* s = state.get();
+        s->words.idle_processor_count.store(1);  // taken by somebody else first
+        s->idle = 1;
+        return Scenario{{[s] { s->wake(); },
+                         [s] {
+                             s->take_idle();
+                             s->hand_off();
+                             s->submit(0);
+                         }},
+                        [s]() -> std::string { return s->started > 0 ? "" : "W3: work waits"; },
+                        state};
+    });
+    EXPECT_EQ(result.failure, "");
+    EXPECT_GT(result.schedules, 100);
 }
 
 // Somebody takes a processor into use while the monitor decides to sleep without limit.

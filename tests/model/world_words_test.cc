@@ -19,9 +19,7 @@ struct State : Machine {
     State() { heir.status.store(ProcessorStatus::kStopped); }
 
     // Go: pidleput.  In a world that stops nothing goes on the list.
-    void put_idle_unless_stopped(ModelWorker* its) {
-        ModelProcessor* mine = its->processor;
-        its->processor = nullptr;
+    void put_idle_unless_stopped(ModelProcessor* mine) {
         if (world.give_to_stopper(mine)) return;
         lock.acquire();
         mine->worker = nullptr;
@@ -84,7 +82,9 @@ struct State : Machine {
     void finish() {
         enter();
         use(worker.processor);
-        put_idle_unless_stopped(&worker);
+        ModelProcessor* mine = worker.processor;
+        worker.processor = nullptr;
+        put_idle_unless_stopped(mine);
     }
 
     // The fiber that it was taken from gets another one.
@@ -97,6 +97,7 @@ struct State : Machine {
         put_idle(&heir);
     }
     void stop_and_start(bool removes) {
+        world_lock.acquire();
         lock.acquire();
         world.stop_requested.store(1);
         if (idle != nullptr) idle->status.store(ProcessorStatus::kStopped);
@@ -116,7 +117,18 @@ struct State : Machine {
         else
             put_idle(&processor);
         world.wake_halted();
+        world_lock.release();
         stops++;
+    }
+    // The monitor finds the fiber asleep, rightly or not.
+    void retake() {
+        ProcessorView view;
+        if (!view_running(&processor, &view) || read_plain(processor.worker) != &worker) return;
+        if (!retake_from_program<ModelPlatform>(world_lock, &processor, &worker, &fiber, view,
+                                                Explorer::drain_everybody))
+            return;
+        use(&processor);
+        put_idle_unless_stopped(&processor);
     }
 };
 
@@ -149,6 +161,20 @@ TEST(WorldWords, C1AProcessorInACallIsTaken) {
         s->finish();
     };
     const Result result = explore(2, program);
+    EXPECT_EQ(result.failure, "");
+    EXPECT_GT(result.schedules, 1000);
+}
+
+// A claim of the monitor would end as it began, and let a halted fiber go.
+TEST(WorldWords, C1TheMonitorClaimsNobodyMeanwhile) {
+    const Result result = Explorer(2).explore([] {
+        auto state = std::make_shared<State>();
+        State* s = state.get();
+        return Scenario{
+            {[s] { s->use_runtime(); }, [s] { s->stop_and_start(false); }, [s] { s->retake(); }},
+            nullptr,
+            state};
+    });
     EXPECT_EQ(result.failure, "");
     EXPECT_GT(result.schedules, 1000);
 }

@@ -343,6 +343,7 @@ void locked() {
         const bool both = g_program.one_in(3), ends_locked = g_program.one_in(2);
         go([pair, rounds, ends_locked, &group] {
             lock_to_worker(self());
+            if (self()->locked_worker != self()->worker) fail("a locked fiber is not bound");
             const int tid = worker_tid(self());
             for (int64_t k = 0; k < rounds; k++) {
                 pair->ping.post();
@@ -368,6 +369,17 @@ void locked() {
         });
     }
     group.wait();
+    // In the memory of those that ended bound, for one.
+    Group later(fibers);
+    for (int64_t i = 0; i < fibers; i++)
+        go([&later] {
+            lock_to_worker(self());
+            if (self()->locked_worker != self()->worker) fail("a locked fiber is not bound");
+            unlock_from_worker(self());
+            if (self()->locked_worker != nullptr) fail("an unlocked fiber is bound");
+            later.done();
+        });
+    later.wait();
 }
 
 // Blocking where no hook sees it.
@@ -419,6 +431,7 @@ void spilled();
 void many_sockets();
 void fairness();
 void resizing();
+void grown();
 void returns();
 void predicted();
 
@@ -455,6 +468,7 @@ const Workload kWorkloads[] = {
     {"many_sockets", many_sockets},
     {"fairness", fairness},
     {"resizing", resizing},
+    {"grown", grown},
     {"returns", returns},
     {"predicted", predicted},
 };

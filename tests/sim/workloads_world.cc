@@ -7,6 +7,7 @@
 namespace pfiber::sim {
 
 void resizing();
+void grown();
 
 namespace {
 
@@ -36,17 +37,14 @@ void resize_now_and_then(void (*rest)(int64_t ns)) {
 // that went (queued, timed, at a descriptor, in a call, computing, bound) is not lost.
 void resizing() {
     static const char* const kNotThese[] = {
-        "idle",        "mass_spawn",     "fairness",  "returns",      "convoy",
-        "pair",        "starved_global", "ready_io",  "crowded_io",   "spilled",
-        "late_timers", "unfair_mutex",   "long_rest", "many_sockets", "resizing"};
+        "idle",           "mass_spawn",   "fairness",   "returns", "convoy",      "pair",
+        "starved_global", "ready_io",     "crowded_io", "spilled", "late_timers", "unfair_mutex",
+        "long_rest",      "many_sockets", "grown",      "resizing"};
     const Workload* beside = nullptr;
     while (beside == nullptr) {
         beside = &kWorkloads[g_program.below(kWorkloadCount)];
         for (const char* name : kNotThese)
             if (beside != nullptr && strcmp(beside->name, name) == 0) beside = nullptr;
-        // Fibers that are to be bound wait for kernel threads that never come.
-        if (beside != nullptr && g_config.faults && strcmp(beside->name, "locked") == 0)
-            beside = nullptr;
     }
     record(Event::kNote, 0, 0, beside->name);
     g_lateness_bound_ns += 200 * kMs;  // at times on one processor
@@ -74,6 +72,35 @@ void resizing() {
         sleep_for(kMs);
         if (now() - start > 3000 * kMs) fail("the monitor does not follow the default");
     }
+}
+
+// The number grows while everybody rests, one of them in the pollers as they were; then there is
+// something to wait for at the new ones.
+void grown() {
+    const int more = g_config.processors + 3;
+    const int64_t fibers = 2 * more;
+    Semaphore tokens;
+    Group group(fibers);
+    for (int64_t i = 0; i < fibers; i++)
+        go([&] {
+            tokens.take();
+            burn(20 * kUs);
+            const int fd = g_kernel.open_socket(FileKind::kSocket);
+            File* file = g_kernel.file(fd);
+            g_machine.at(g_machine.now_ns() + 1 + g_program.below(kMs),
+                         [file] { g_kernel.peer_sends(file, 1); });
+            if (socket_receive(fd) != 1) fail("receive failed");
+            group.done();
+        });
+    start_foreign([&tokens, fibers, more] {
+        nap(5 * kMs);
+        set_processor_count(more);
+        for (int64_t i = 0; i < fibers; i++) {
+            if (g_program.one_in(4)) nap(1 + g_program.below(kMs));
+            tokens.post();
+        }
+    });
+    group.wait();
 }
 
 }  // namespace pfiber::sim
