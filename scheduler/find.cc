@@ -94,9 +94,8 @@ uint32_t greatest_common_divisor(uint32_t a, uint32_t b) {
 // Go: the usleep in runqgrab.
 bool next_slot_stays(Worker* worker, Processor* victim) {
     if (victim->status.load(std::memory_order_relaxed) != ProcessorStatus::kRunning) return true;
-    constexpr int64_t kMomentNs = 3000;  // and the kernel's timer slack, 50 µs
     // Nobody posts to a worker that is not idle.
-    Platform::futex_wait(worker->wake_word, 0, Platform::now_ns() + kMomentNs);
+    Platform::futex_wait(worker->wake_word, 0, Platform::now_ns() + kThiefRestNs);
     constexpr int kSpins = 60;  // sees a slot that is emptied and filled again and again
     for (int i = 0; i < kSpins; i++) {
         if (!victim->queue.has_next()) return false;

@@ -13,6 +13,9 @@ namespace pfiber {
 constexpr int kMaxProcessors = 1024;
 constexpr uint32_t kFairnessTick = 61;  // Go's: global queue and poller are looked at this often
 
+// How long a thief leaves a next slot to its processor; and the kernel's timer slack, 50 µs.
+constexpr int64_t kThiefRestNs = 3000;
+
 using FiberList = GlobalQueue<Platform, Fiber>;
 
 // All runtime state of the process; the fork child builds it anew and trusts no inherited lock.

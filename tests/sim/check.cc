@@ -70,14 +70,16 @@ int queue_length(const Processor* processor) {
 unsigned long long id_of(const Fiber* fiber) { return fiber == nullptr ? 0 : fiber->id; }
 
 constexpr int64_t kRetakeBoundNs = 35000000;
-// In a queue while a processor is idle or in a call.
-struct Lying {
-    int64_t since_ns;
-    int64_t idle_ns = 0;  // how much of it one was idle
+// How long a fiber lies in a queue while a processor is idle.
+std::unordered_map<Fiber*, int64_t> lying;
+// How long a processor is in one call.
+struct InCall {
+    uint32_t tick = 0;
+    int64_t ns = -1;  // -1: not in a call at the last look
 };
-std::unordered_map<Fiber*, Lying> lying;
-int64_t looked_ns;  // the last look, and whether one was idle then
-bool was_idle;
+InCall calls[kMaxProcessors];
+int64_t looked_ns;            // the last look, and what it found
+bool was_idle, was_attended;  // a processor idle; somebody could have done something
 
 }  // namespace
 
@@ -140,6 +142,45 @@ void check_stop() {
     if (now - since_ns > share * 20000000) fail("C1: the world does not stop");
 }
 
+namespace {
+
+// W2: the monitor takes a processor from a call within two of its longest sleeps, whoever else
+// makes progress meanwhile and whether or not anybody waits.
+void check_calls(int64_t passed_ns) {
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        const Processor* processor = g_scheduler.processors[i];
+        InCall& call = calls[i];
+        const uint32_t tick = processor->call_tick.peek();
+        if (processor->status.peek() != ProcessorStatus::kInCall) {
+            call.ns = -1;
+        } else if (call.ns < 0 || call.tick != tick) {
+            call = {tick, 0};
+        } else {
+            call.ns += passed_ns;
+            if (call.ns > kRetakeBoundNs)
+                fail("W2: processor %d is in one call for %lld us", i,
+                     static_cast<long long>(call.ns / 1000));
+        }
+    }
+}
+
+// W3, work conservation.
+void check_lying(const std::unordered_set<Fiber*>& queued, bool is_idle, int64_t passed_ns) {
+    if (!is_idle) return lying.clear();
+    for (auto at = lying.begin(); at != lying.end();)
+        at = queued.count(at->first) == 0 ? lying.erase(at) : std::next(at);
+    for (Fiber* fiber : queued) {
+        const auto [at, is_new] = lying.emplace(fiber, 0);
+        if (is_new) continue;
+        at->second += passed_ns;
+        if (at->second > g_conservation_bound_ns)
+            fail("W3: fiber %llu is runnable and a processor idle for %lld us", id_of(fiber),
+                 static_cast<long long>(at->second / 1000));
+    }
+}
+
+}  // namespace
+
 void check_now_and_then() {
     check_stop();
     std::unordered_set<Fiber*> seen;
@@ -149,58 +190,39 @@ void check_now_and_then() {
         if (state != FiberState::kRunnable && state != FiberState::kRunning)
             fail("fiber %llu is queued in state %d", id_of(fiber), static_cast<int>(state));
     });
-    bool in_call = false;
-    static uint32_t last_progress = 0;
-    uint32_t progress = 0;
-    for (int i = 0; i < g_scheduler.processor_count; i++) {
-        const Processor* processor = g_scheduler.processors[i];
-        in_call |= processor->status.peek() == ProcessorStatus::kInCall;
-        progress += processor->call_tick.peek() + processor->schedule_tick.peek();
-        if (processor->poller.waiters.peek() < 0)
+    for (int i = 0; i < g_scheduler.processor_count; i++)
+        if (g_scheduler.processors[i]->poller.waiters.peek() < 0)
             fail("C2: fewer than no fibers wait at processor %d", i);
-    }
-    const bool is_idle = g_scheduler.idle_processor_count.peek() > 0;
-    const bool is_new_call = !is_idle && progress != last_progress;
-    last_progress = progress;
-    if (seen.empty() || !(is_idle || in_call) || is_new_call ||
-        g_scheduler.thread_refused.peek() != 0 || refuses_every_thread() ||
-        g_machine.on_cpu_count() >= static_cast<size_t>(g_config.cpus)) {
-        lying.clear();
-        was_idle = false;
-        return;
-    }
+    // Time in which there was no CPU for whoever is to act, or no kernel thread, does not count.
+    // Without threads the monitor runs the fibers (rescue.cc) instead of watching calls, and those
+    // who return take turns, so there both bounds are the workloads' own.
+    static int64_t refused = 0;  // perhaps tried again and refused again since the last look
+    const bool was_refused = refused != g_threads_refused;
+    refused = g_threads_refused;
+    const bool is_attended = g_scheduler.thread_refused.peek() == 0 && !refuses_every_thread() &&
+                             g_machine.on_cpu_count() < static_cast<size_t>(g_config.cpus);
     const int64_t now = g_machine.now_ns();
-    const int64_t idle_ns = is_idle && was_idle ? now - looked_ns : 0;
+    const int64_t passed_ns = is_attended && was_attended && !was_refused ? now - looked_ns : 0;
+    check_calls(passed_ns);
+    const bool is_idle = g_scheduler.idle_processor_count.peek() > 0;
+    check_lying(seen, is_attended && is_idle, was_idle ? passed_ns : 0);
     was_idle = is_idle;
+    was_attended = is_attended;
     looked_ns = now;
-    for (auto at = lying.begin(); at != lying.end();)
-        at = seen.count(at->first) == 0 ? lying.erase(at) : std::next(at);
-    for (Fiber* fiber : seen) {
-        const auto [at, is_new] = lying.emplace(fiber, Lying{now});
-        Lying& it = at->second;
-        if (!is_new) it.idle_ns += idle_ns;
-        if (it.idle_ns > g_conservation_bound_ns)
-            fail("W3: fiber %llu is runnable and a processor idle for %lld us", id_of(fiber),
-                 static_cast<long long>(it.idle_ns / 1000));
-        // The monitor takes a processor from a call within two of its longest sleeps.
-        if (now - it.since_ns > kRetakeBoundNs)
-            fail("W3: fiber %llu is runnable and a processor in a call for %lld us", id_of(fiber),
-                 static_cast<long long>((now - it.since_ns) / 1000));
-    }
 }
 
 namespace {
 
-// A worker that counts as spinning and is in its short sleep: find.cc, next_slot_stays().
+// A worker that counts as spinning and is in its short sleep: find.cc, next_slot_stays().  Nobody
+// else may: it ends within that time.
 bool spinner_rests() {
-    constexpr int64_t kMomentNs = 3000;
     for (Worker* worker = g_scheduler.workers.peek(); worker != nullptr;
          worker = worker->all_next) {
         const KernelThread* thread = g_machine.find(worker->tid.load());
         if (worker->is_spinning && worker->processor != nullptr && thread != nullptr &&
             thread->run == Run::kBlocked && thread->blocked == Blocked::kFutex &&
             thread->place == &worker->wake_word &&
-            thread->wake_at_ps / 1000 - g_machine.now_ns() <= kMomentNs)
+            thread->wake_at_ps / 1000 - g_machine.now_ns() <= kThiefRestNs)
             return true;
     }
     return false;
@@ -313,9 +335,9 @@ void dump_state() {
     const Scheduler& s = g_scheduler;
     fprintf(stderr,
             "global %d, idle processors %d, idle workers %d, spinning %d, need_spinning %u, "
-            "sleeper deadline %lld, monitor asleep %u, live %lld\n",
+            "threads refused %u, sleeper deadline %lld, monitor asleep %u, live %lld\n",
             s.global.size.peek(), s.idle_processor_count.peek(), s.idle_worker_count.peek(),
-            s.spinning.peek(), s.need_spinning.peek(),
+            s.spinning.peek(), s.need_spinning.peek(), s.thread_refused.peek(),
             static_cast<long long>(s.sleeper_deadline_ns.peek()), s.monitor_asleep.peek(),
             static_cast<long long>(s.live.peek()));
     for (int i = 0; i < s.made_count && i < 16; i++) {

@@ -115,8 +115,10 @@ int kernel_thread_start(const KernelThreadMemory& memory, void (*entry)(void*), 
                         std::atomic<int>* tid, bool) {
     sim::step(5000);
     if (sim::g_config.faults && g_runtime_started &&
-        (sim::refuses_every_thread() || g_machine.random.one_in(5)))
+        (sim::refuses_every_thread() || g_machine.random.one_in(5))) {
+        sim::g_threads_refused++;
         return -EAGAIN;
+    }
     g_machine.create(memory.tp, reinterpret_cast<void*>(memory.stack_top),
                      memory.stack_top - reinterpret_cast<uintptr_t>(memory.base) - 4096, entry,
                      argument, tid);

@@ -55,6 +55,7 @@ struct Config {
 };
 inline Config g_config;
 bool refuses_every_thread();  // after the start, for the whole run
+inline int64_t g_threads_refused = 0;
 
 enum class Run : uint8_t { kDead, kWaitsForCpu, kOnCpu, kBlocked, kWaking };
 enum class Blocked : uint8_t { kNone, kFutex, kEpoll, kSleep, kStall };
