@@ -113,9 +113,9 @@ void credentials_check() {
     const int tid = host::raw_gettid();
     for (int i = 0; i < request.count.load(); i++) {
         if (request.threads[i].tid.load() != tid || request.threads[i].done.load() != 0) continue;
-        const long rc = host::raw_syscall(request.number, request.arguments[0],
-                                          request.arguments[1], request.arguments[2],
-                                          request.arguments[3]);
+        const long rc =
+            host::raw_syscall(request.number, request.arguments[0], request.arguments[1],
+                              request.arguments[2], request.arguments[3]);
         request.result.store(rc);
         if (rc != 0) request.error.store(static_cast<int>(-rc));
         request.threads[i].done.store(1);
