@@ -221,6 +221,8 @@ void old_processor_first() {
 void rules() {
     g_machine.calm();
     g_lateness_bound_ns = INT64_MAX;
+    // The kernel decides, or there may be no thread.
+    if (g_config.faults || g_config.cpus <= g_config.processors) return;
     fair_shares();
     half_is_stolen();
     if (g_config.processors == 1) {
