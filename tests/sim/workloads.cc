@@ -434,6 +434,7 @@ void resizing();
 void grown();
 void returns();
 void predicted();
+void rules();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -471,6 +472,7 @@ const Workload kWorkloads[] = {
     {"grown", grown},
     {"returns", returns},
     {"predicted", predicted},
+    {"rules", rules},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 
