@@ -126,7 +126,7 @@ TEST(Claim, W2W5ACallIsNoProgramCode) {
 // A second worker returns from a call of its own, and takes its former processor out of the first
 // one's call.
 TEST(Claim, W2WhoReturnsTakesItFromACall) {
-    const Result result = explore(2, [](State* s, Scenario* scenario) {
+    const Result result = explore(3, [](State* s, Scenario* scenario) {
         auto second = std::make_shared<ModelWorker>();
         second->old_processor = &s->processor;
         scenario->threads = {[s] { s->call(); },
