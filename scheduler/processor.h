@@ -107,6 +107,8 @@ struct Worker {
     host::SwitchRing switches;   // the monitor's
     int busy_timer = -1;
     BusySample busy_sample;
+    uint32_t busy_turn = 0;  // schedule_tick of the last turn that was spent busy-waiting
+    int64_t busy_turns = 0;  // and how many there were in a row
     host::KernelThreadMemory memory;
 };
 
