@@ -205,6 +205,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->attends_in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;
+    fiber->alternate_stack_told.store(0);
     fiber->cpu_ns = 0;
     fiber->cpu_start_ns = -1;
     fiber->state.store(FiberState::kNew);

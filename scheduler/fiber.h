@@ -115,6 +115,7 @@ struct Fiber {
     int64_t cpu_start_ns = -1;  // -1: does not run
     size_t alternate_stack_size = 0;
     int alternate_stack_flags = 0;
+    std::atomic<uintptr_t> alternate_stack_told{0};  // set before the kernel has it (preempt.cc)
 
     // The layer above keeps its record of the thread here.
     static constexpr size_t kClientBytes = 176;

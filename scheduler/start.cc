@@ -113,7 +113,7 @@ bool runtime_start(const char** reason) {
     *reason = "no handler for the signal that preempts (PFIBER_SIGNAL)";
     bool is_complete = preempt_install();
     if (is_complete) {
-        alternate_stack_told(fiber->alternate_stack_size);
+        alternate_stack_told(fiber, fiber->alternate_stack, fiber->alternate_stack_size);
         preempt_worker_started(fiber->worker);
         *reason = "no kernel thread for the monitor (RLIMIT_NPROC, pids cgroup or memory)";
         is_complete = monitor_start();
