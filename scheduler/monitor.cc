@@ -29,7 +29,8 @@ constexpr int64_t kTimerAskNs = 20000;            // an overdue timer: its proce
 constexpr int64_t kTimerLateNs = 100000;          // and then the monitor runs it itself
 constexpr int64_t kUpdateEveryNs = 1000000000;    // Go's: affinity and cgroup limit
 constexpr int64_t kCoveredTimerLateNs = 4000000;  // while somebody sleeps in the pollers
-constexpr int64_t kRestNs = 100000000;  // nothing happens for so long before the sleep without limit
+constexpr int64_t kRestNs =
+    100000000;  // nothing happens for so long before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
 constexpr int64_t kSecondLookNs = 1000000;  // after one that found a worker that may be asleep
