@@ -110,7 +110,6 @@ void thread_entry(Fiber* fiber) {
     __pthread_unwind_buf_t frame;
     if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
         __pthread_register_cancel(&frame);
-        cancel_thread_started(fiber);
         if (thread->is_c11) {
             auto start = reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
             thread->result =
@@ -184,6 +183,7 @@ void threads_start(Fiber* main) {
     if ((policy == SCHED_FIFO || policy == SCHED_RR) &&
         host::raw_syscall(SYS_sched_getparam, 0L, &parameters) == 0)
         thread_set_policy(main, policy, parameters.sched_priority);
+    cancel_adopt(main);
     signals_start(main);
 }
 
@@ -194,6 +194,7 @@ bool threads_after_fork(Fiber* survivor) {
     // Its kernel thread has what it changed, and the child's other threads are cloned from that.
     thread_of(survivor)->has_kernel_state = false;
     thread_of(survivor)->wanted = nullptr;
+    cancel_give_back(survivor);
     kernel_state_after_fork();
     signals_after_fork(survivor);
     return thread_of(survivor)->handlers_active > 0;
