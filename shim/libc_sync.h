@@ -32,7 +32,8 @@ namespace pfiber::shim {
     X(pthread_rwlock_unlock)      \
     X(pthread_barrier_wait)       \
     X(pthread_barrier_destroy)    \
-    X(pthread_testcancel)
+    X(pthread_testcancel)         \
+    X(pthread_getschedparam)
 
 struct LibcSync {
 #define X(name) decltype(&::name) name;

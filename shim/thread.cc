@@ -21,6 +21,7 @@
 #include "shim/exit_words.h"
 #include "shim/kernel_state.h"
 #include "shim/mutex.h"
+#include "shim/mutex_kinds.h"
 #include "shim/signal.h"
 #include "shim/thread_attr.h"
 
@@ -183,6 +184,7 @@ void threads_start(Fiber* main) {
     if ((policy == SCHED_FIFO || policy == SCHED_RR) &&
         host::raw_syscall(SYS_sched_getparam, 0L, &parameters) == 0)
         thread_set_policy(main, policy, parameters.sched_priority);
+    mutex_adopt_ceilings(main);
     cancel_adopt(main);
     signals_start(main);
 }
@@ -203,7 +205,9 @@ bool threads_after_fork(Fiber* survivor) {
 void thread_set_policy(Fiber* fiber, int policy, int priority) {
     thread_of(fiber)->policy = policy;
     thread_of(fiber)->priority = priority;
-    fiber->wait_priority = policy == SCHED_FIFO || policy == SCHED_RR ? priority : 0;
+    fiber->wait_priority = policy == SCHED_FIFO || policy == SCHED_RR
+                               ? raised_priority(thread_of(fiber), priority)
+                               : 0;
 }
 
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
