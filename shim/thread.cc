@@ -214,7 +214,17 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
                   void* argument, bool is_c11) {
     ThreadAttributes wanted;
     if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
+    Fiber* self = current_fiber();
     Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
+    if (fiber == nullptr && self != nullptr) {
+        // Threads that only have to be run to their end may hold the memory, and a caller that asks
+        // again and again would keep them from it for its slice.
+        {
+            RuntimeSection section(self);
+            yield(self);
+        }
+        fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
+    }
     if (fiber == nullptr) {
         host::warn_once(reported_no_stack,
                         "no memory for a thread's stack of %zu KiB (%s); "
@@ -237,7 +247,6 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     if (wanted.stack_address == 0)
         thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);
     thread->guard_size = (wanted.guard_size + kPage - 1) & ~(kPage - 1);
-    Fiber* self = current_fiber();
     thread->has_explicit_policy = wanted.has_policy;
     if (wanted.has_policy)
         thread_set_policy(fiber, wanted.policy, wanted.priority);
