@@ -297,15 +297,19 @@ int pf_sigaltstack(const stack_t* stack, stack_t* old) {
     if (fiber == nullptr) return fail(host::raw_syscall(SYS_sigaltstack, stack, old));
     // The kernel checks it and keeps it for this worker; the switch keeps it with the fiber.
     RuntimeSection section(fiber);
+    if (stack != nullptr && !host::can_read(stack, sizeof *stack)) return fail(-EFAULT);
+    const bool off = stack == nullptr || (stack->ss_flags & SS_DISABLE) != 0;
+    const auto low = off ? 0 : reinterpret_cast<uintptr_t>(stack->ss_sp);
+    if (low != 0) alternate_stack_told(fiber, low, stack->ss_size);
     const long rc = host::raw_syscall(SYS_sigaltstack, stack, old);
     if (rc == 0 && stack != nullptr) {
-        const bool off = (stack->ss_flags & SS_DISABLE) != 0;
-        fiber->alternate_stack = off ? 0 : reinterpret_cast<uintptr_t>(stack->ss_sp);
+        fiber->alternate_stack = low;
         fiber->alternate_stack_size = off ? 0 : stack->ss_size;
         fiber->alternate_stack_flags = off ? 0 : stack->ss_flags;
         fiber->worker->alternate_stack = fiber->alternate_stack;
-        alternate_stack_told(fiber->alternate_stack_size);
     }
+    if (stack != nullptr && (rc != 0 || low == 0))
+        alternate_stack_told(fiber, fiber->alternate_stack, fiber->alternate_stack_size);
     return fail(rc);
 }
 

@@ -200,11 +200,12 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->wait_priority = 0;
     fiber->pinned = 0;
     fiber->is_attending = false;
-    fiber->busy_wait_pc = 0;
+    fiber->busy_wait_trust = 0;
     fiber->in_call = false;
     fiber->attends_in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;
+    fiber->alternate_stack_told.store(0);
     fiber->cpu_ns = 0;
     fiber->cpu_start_ns = -1;
     fiber->state.store(FiberState::kNew);

@@ -102,7 +102,7 @@ struct Fiber {
     bool is_attending = false;          // the preemption handler's frame below looks again
     bool noted_sigpipe = false;         // landed in the runtime, directed at this fiber
     const void* raised_info = nullptr;  // siginfo_t re-raised at our own kernel thread for it
-    unsigned long busy_wait_pc = 0;     // where it was seen to busy-wait last
+    int32_t busy_wait_trust = 0;        // > 0: it was seen to busy-wait (busy_wait.cc)
     int64_t since_ns = 0;               // when the present state began (dump)
     FiberTimer timer;
     FiberEntry entry = nullptr;
@@ -115,6 +115,7 @@ struct Fiber {
     int64_t cpu_start_ns = -1;  // -1: does not run
     size_t alternate_stack_size = 0;
     int alternate_stack_flags = 0;
+    std::atomic<uintptr_t> alternate_stack_told{0};  // set before the kernel has it (preempt.cc)
 
     // The layer above keeps its record of the thread here.
     static constexpr size_t kClientBytes = 176;

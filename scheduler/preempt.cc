@@ -31,8 +31,21 @@ namespace pfiber {
 namespace {
 
 std::atomic<bool> reported_no_timer{false};
+std::atomic<Fiber*> told_last[256]{};  // whose alternate stack has this hash
 std::atomic<uint32_t> chaos_signals{0};
 bool has_handler = false;
+
+// Varnish gives all of its threads the same one, for handlers that end the process: frames of two
+// workers would overwrite each other there.  Who comes second of two at the same time sees the
+// other.
+bool alternate_stack_is_shared(Fiber* fiber, uintptr_t low) {
+    fiber->alternate_stack_told.store(low);
+    const Fiber* other = told_last[low * 0x9e3779b97f4a7c15u >> 56].exchange(fiber);
+    if (other == nullptr || other == fiber || other->alternate_stack_told.load() != low)
+        return false;
+    const FiberState state = other->state.load();
+    return state != FiberState::kFinished && state != FiberState::kFree;
+}
 
 // The kernel looks at CPU timers once a tick, 4 ms on most systems.
 int64_t timer_period_ns() {
@@ -269,9 +282,11 @@ void preempt_uninstall() {
     has_handler = false;
 }
 
-void alternate_stack_told(size_t size) {
+void alternate_stack_told(Fiber* fiber, uintptr_t low, size_t size) {
     constexpr size_t kHandler = 2048;
-    if (size == 0 || size >= host::signal_frame_size() + kHandler) return;
+    const bool is_shared = low != 0 && alternate_stack_is_shared(fiber, low);
+    if (low == 0) fiber->alternate_stack_told.store(0);
+    if (low == 0 || (!is_shared && size >= host::signal_frame_size() + kHandler)) return;
     host::install_handler(static_cast<int>(options().signal), on_preempt, SA_RESTART, ~uint64_t{0});
 }
 

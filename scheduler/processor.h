@@ -91,9 +91,10 @@ struct Worker {
     int watched = 0;  // processor whose progress is watched (help_stalled)
     uint32_t watched_tick = 0;
     int64_t watched_since_ns = 0;
-    uint64_t kernel_mask = 0;      // what this kernel thread blocks
-    uint64_t mask_generation = 0;  // of the process mask it was taken from
-    bool has_exact_mask = false;   // a call runs with its fiber's own mask
+    uint64_t kernel_mask = 0;                // what this kernel thread blocks
+    uint64_t mask_generation = 0;            // of the process mask it was taken from
+    std::atomic<uint32_t> masks_renewed{0};  // changes of its mask under way
+    bool has_exact_mask = false;             // a call runs with its fiber's own mask
     bool is_monitor = false;
     bool is_lent = false;  // the monitor's, while it runs fibers (rescue.cc)
     Platform::Atomic<uint32_t> wake_word{0};
@@ -108,6 +109,8 @@ struct Worker {
     host::SwitchRing switches;   // the monitor's
     int busy_timer = -1;
     BusySample busy_sample;
+    uint32_t busy_turn = 0;  // schedule_tick of the last turn that was spent busy-waiting
+    int64_t busy_turns = 0;  // and how many there were in a row
     host::KernelThreadMemory memory;
 };
 

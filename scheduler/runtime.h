@@ -184,9 +184,10 @@ bool is_worker_tid(int tid);  // a kernel thread of the runtime, the monitor inc
 // A kernel thread that runs no fiber: it has what the process's threads have that changed nothing.
 int template_tid();
 
-// The program gives a thread an alternate signal stack of that many bytes.  With one that is too
-// small for it the preemption handler runs on interrupted stacks from now on.
-void alternate_stack_told(size_t size);
+// The program is about to give `fiber` an alternate signal stack of that many bytes at `low`, or
+// none (0).  With one that is too small for it, or another live fiber's as well, the preemption
+// handler runs on interrupted stacks from now on.
+void alternate_stack_told(Fiber* fiber, uintptr_t low, size_t size);
 
 // Interrupts the worker that runs `fiber` so that it looks at its attention word.  Any thread.
 void kick(Fiber* fiber);

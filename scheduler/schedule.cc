@@ -162,7 +162,7 @@ void schedule_loop(Worker* worker) {
             }
         }
         start_running(worker, next);
-        if (__builtin_expect(next->busy_wait_pc != 0, 0)) busy_wait_dispatched(worker);
+        if (__builtin_expect(next->busy_wait_trust != 0, 0)) busy_wait_dispatched(worker, next);
         switch_to(worker, &worker->scheduler_fiber, next, AfterSwitch::kNothing);
     }
 }

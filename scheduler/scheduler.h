@@ -119,7 +119,7 @@ constexpr int kBusyTimerMark = 1;  // sigval of its timer
 void busy_wait_suspect(Worker* worker, const void* context);
 // At its timer: whether the fiber busy-waits while others are queued and is to give way.
 bool busy_wait_look(Fiber* fiber, const void* context);
-void busy_wait_dispatched(Worker* worker);  // a known busy-waiter is about to run
+void busy_wait_dispatched(Worker* worker, const Fiber* fiber);  // a known one is about to run
 void busy_wait_worker_started(Worker* worker);
 void busy_wait_worker_ending(Worker* worker);
 

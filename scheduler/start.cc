@@ -102,7 +102,7 @@ void become_fiber(Fiber* fiber) {
 bool start_watching(Fiber* fiber, const char** reason) {
     *reason = "no handler for the signal that preempts (PFIBER_SIGNAL)";
     if (!preempt_install()) return false;
-    alternate_stack_told(fiber->alternate_stack_size);
+    alternate_stack_told(fiber, fiber->alternate_stack, fiber->alternate_stack_size);
     preempt_worker_started(fiber->worker);
     *reason = "no kernel thread for the monitor (RLIMIT_NPROC, pids cgroup or memory)";
     if (monitor_start()) return true;

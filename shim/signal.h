@@ -46,7 +46,8 @@ void set_thread_mask(Fiber* fiber, uint64_t mask);
 // The part of it that a handler's entry and end do for themselves, in the runtime: the fiber's mask
 // changes, no worker is told.  Returns what every live fiber blocks now and did not before.
 uint64_t change_mask(Fiber* fiber, uint64_t mask);
-// Every other worker has the present process mask, or 5 ms have passed.  In the runtime.
+// Every other worker has the present process mask, or was in a system call for 5 ms (S5).  In the
+// runtime.
 void renew_other_masks(Worker* own);
 // What every live fiber blocks: the kernel mask of workers.
 uint64_t process_mask();

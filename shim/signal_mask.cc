@@ -44,21 +44,71 @@ void count(uint64_t mask, int change) {  // mask_lock held
 
 }  // namespace
 
+namespace {
+
+// Around each change of a worker's kernel mask, on that worker; handlers nest.  Either it finds the
+// new process mask, or who changed that finds it here.
+struct Renewing {
+    Worker* worker;
+    explicit Renewing(Worker* own) : worker(own) { count_to(worker->masks_renewed.load() + 1); }
+    ~Renewing() { count_to(worker->masks_renewed.load() - 1); }
+    void count_to(uint32_t n) { worker->masks_renewed.store(n); }
+};
+
+// One that slept through the time in which the mask was smaller still has it.
+bool has_it_already(Worker* worker) {
+    return worker->masks_renewed.load() == 0 && !worker->has_exact_mask &&
+           (common_mask.load() & ~static_cast<volatile uint64_t&>(worker->kernel_mask)) == 0;
+}
+
+bool may_lack_mask(const Worker* worker, const Worker* own) {
+    return worker != own && worker->tid.load() > 0 && !worker->is_monitor;
+}
+
+// It is in a system call, perhaps one that signals do not end: a parent in vfork, a disk.  All
+// others answer as soon as they get a CPU.
+bool may_sleep_on(Worker* worker) {
+    auto& idle = static_cast<volatile bool&>(worker->is_idle);
+    auto& processor = static_cast<Processor* volatile&>(worker->processor);
+    const Fiber* fiber = static_cast<Fiber* volatile&>(worker->current);
+    return (!idle && processor == nullptr) || fiber->in_call;
+}
+
+bool lacks_mask(Worker* worker, int tid, uint64_t wanted) {
+    return worker->tid.load() == tid &&
+           static_cast<volatile uint64_t&>(worker->mask_generation) < wanted &&
+           !has_it_already(worker);
+}
+
+void await_mask(Worker* worker, uint64_t wanted, int64_t since_ns) {
+    constexpr int64_t kAtOnceNs = 100000, kInCallNs = 5000000, kLongestNs = 1000000000;
+    const int tid = worker->tid.load();
+    while (lacks_mask(worker, tid, wanted)) {
+        const int64_t waited = Platform::now_ns() - since_ns;
+        if (waited > (may_sleep_on(worker) ? kInCallNs : kLongestNs)) return;
+        const timespec moment{0, 50000};
+        if (waited < kAtOnceNs)
+            host::raw_syscall(SYS_sched_yield);
+        else
+            host::raw_syscall(SYS_nanosleep, &moment, nullptr);
+    }
+}
+
+}  // namespace
+
 // A signal that everybody blocks now must find no worker that still lets it through: its default
-// action would end the process.  Workers renew their masks when they are kicked; one that cannot
-// run at the moment gets a few milliseconds.
+// action would end the process.  Workers renew their masks when they are kicked; one in a system
+// call gets a few milliseconds.
 void renew_other_masks(Worker* own) {
     const uint64_t wanted = generation.load();
-    const int64_t until = Platform::now_ns() + 5000000;
-    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr;
-         worker = worker->all_next) {
-        const int tid = worker->tid.load();
-        if (worker == own || tid <= 0 || worker->is_monitor) continue;
-        host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
-        while (worker->tid.load() == tid && Platform::now_ns() < until &&
-               static_cast<volatile uint64_t&>(worker->mask_generation) < wanted)
-            host::raw_syscall(SYS_sched_yield);
-    }
+    const int64_t since = Platform::now_ns();
+    Worker* const first = g_scheduler.workers.load();
+    for (Worker* worker = first; worker != nullptr; worker = worker->all_next)
+        if (may_lack_mask(worker, own) && !has_it_already(worker))
+            host::raw_tgkill(host::raw_getpid(), worker->tid.load(),
+                             static_cast<int>(options().signal));
+    for (Worker* worker = first; worker != nullptr; worker = worker->all_next)
+        if (may_lack_mask(worker, own)) await_mask(worker, wanted, since);
 }
 
 uint64_t mask_of(const sigset_t* set) {
@@ -75,14 +125,15 @@ void mask_to(uint64_t mask, sigset_t* set) {
 uint64_t process_mask() { return common_mask.load(); }
 
 void install_worker_mask(Worker* worker) {
-    const uint64_t now = generation.load();
-    if (worker->mask_generation == now) return;
-    worker->mask_generation = now;
+    if (worker->mask_generation == generation.load()) return;
+    const Renewing renewing(worker);
+    worker->mask_generation = generation.load();
     worker->kernel_mask = common_mask.load();
     host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
 }
 
 void open_worker_mask(Worker* worker) {
+    const Renewing renewing(worker);
     worker->mask_generation = generation.load();
     worker->kernel_mask = common_mask.load();
     host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
@@ -90,8 +141,9 @@ void open_worker_mask(Worker* worker) {
 
 // In the preemption handler, any context: what sigreturn will install on this worker.
 void renew_mask(Worker* worker, void* context) {
+    if (worker->mask_generation == generation.load() || worker->has_exact_mask) return;
+    const Renewing renewing(worker);
     const uint64_t now = generation.load();
-    if (worker->mask_generation == now || worker->has_exact_mask) return;
     worker->kernel_mask = common_mask.load();
     host::set_saved_mask(context, worker->kernel_mask);
     worker->mask_generation = now;
