@@ -12,6 +12,7 @@
 
 #include "interpose/hooks.h"
 #include "interpose/io.h"
+#include "interpose/start.h"
 #include "shim/mask.h"
 #include "shim/signal.h"
 
@@ -185,6 +186,7 @@ int pf_ioctl(int fd, unsigned long request, ...) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
         return static_cast<int>(result(host::raw_syscall(SYS_ioctl, fd, request, argument)));
+    const shim::NoCancel guard(fiber);
     return static_cast<int>(
         result(predicted_call(fiber, PredictedCall(call_key(SYS_ioctl, request)), Restart::kYes,
                               SYS_ioctl, fd, request, argument)));
@@ -192,19 +194,17 @@ int pf_ioctl(int fd, unsigned long request, ...) {
 
 // ---- stdio and directories give their number back inside libc; there the redirected close sees it
 
+// Where libc is not redirected nobody else sees the number go.  A cancellation point only where
+// something is left to be written, as in libc.
 int pf_fclose(FILE* file) {
-    Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return real(fclose)(file);
-    shim::cancellation_point(fiber);
-    const shim::NoCancel guard(fiber);
+    if (!libc_is_redirected()) note_closing(file->_fileno);
     return real(fclose)(file);
 }
 
-// Waits for the child inside libc.
+// Waits for the child inside libc; no cancellation point.
 int pf_pclose(FILE* file) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return real(pclose)(file);
-    shim::cancellation_point(fiber);
     enter_blocking_call(fiber);
     // A kick before this point is not attended in the call; one from here on is.
     while ((fiber->attention.load() & kAttendSignal) != 0) {

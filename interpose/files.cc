@@ -185,9 +185,9 @@ int pf_fstatfs(int fd, struct statfs* status) {
 ssize_t pf_getdents64(int fd, void* data, size_t size) {
     if (is_hidden(fd)) return result(-EBADF);
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(list_threads(fd, data, size));
+    if (fiber == nullptr) return result(list_directory(fd, data, size));
     enter_call(fiber);
-    const long answer = list_threads(fd, data, size);
+    const long answer = list_directory(fd, data, size);
     exit_call(fiber);
     return result(answer);
 }

@@ -8,6 +8,7 @@
 
 #include "interpose/hooks.h"
 #include "interpose/transfer.h"
+#include "shim/mask.h"
 
 namespace pfiber::interpose {
 
@@ -89,6 +90,7 @@ extern "C" {
 ssize_t pf_sendfile64(int out, int in, off64_t* offset, size_t count) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return result(host::raw_syscall(SYS_sendfile, out, in, offset, count));
+    const shim::NoCancel guard(fiber);
     return result(sendfile_on(fiber, out, in, offset, count));
 }
 

@@ -136,7 +136,8 @@ int pf_sched_getparam(pid_t tid, sched_param* parameters) {
     return about(
         tid,
         [&](Fiber* fiber) {
-            parameters->sched_priority = thread_of(fiber)->priority;
+            const Thread* thread = thread_of(fiber);
+            parameters->sched_priority = raised_priority(thread, thread->priority);
             return 0L;
         },
         SYS_sched_getparam, parameters);

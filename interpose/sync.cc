@@ -163,8 +163,8 @@ int pf_sem_timedwait(sem_t* semaphore, const timespec* time) {
 }
 int pf_sem_clockwait(sem_t* semaphore, clockid_t clock, const timespec* time) {
     const TimeLimit limit{clock, time};
-    return with_errno(limit.has_valid_clock() ? semaphore_wait(Semaphore::of(semaphore), limit)
-                                              : EINVAL);
+    return with_errno(
+        limit.has_valid_clock() ? semaphore_wait(Semaphore::of(semaphore), limit, false) : EINVAL);
 }
 int pf_sem_post(sem_t* semaphore) { return with_errno(semaphore_post(Semaphore::of(semaphore))); }
 

@@ -368,30 +368,79 @@ long list_fibers(Descriptor* descriptor, char* data, size_t size) {
     return used == 0 && listing.count > 0 ? -EINVAL : static_cast<long>(used);
 }
 
+// Leaves the entries out for which `drops` holds; the bytes that are left.
+template <class Drops>
+long without(char* bytes, long size, Drops&& drops) {
+    long kept = 0;
+    for (long at = 0; at < size;) {
+        const auto* entry = reinterpret_cast<const dirent64*>(bytes + at);
+        const long length = entry->d_reclen;
+        const char* name = entry->d_name;
+        if (!drops(take_number(&name))) {
+            memmove(bytes + kept, bytes + at, static_cast<size_t>(length));
+            kept += length;
+        }
+        at += length;
+    }
+    return kept;
+}
+
+bool names_hidden(const char* bytes, long size) {
+    for (long at = 0; at < size;) {
+        const auto* entry = reinterpret_cast<const dirent64*>(bytes + at);
+        const char* name = entry->d_name;
+        const long number = take_number(&name);
+        if (number >= 0 && *name == 0 && is_hidden(static_cast<int>(number))) return true;
+        at += entry->d_reclen;
+    }
+    return false;
+}
+
+// fd or fdinfo of this process or one of its threads.
+bool lists_our_descriptors(int fd) {
+    host::Line link, ours;
+    link.add("/proc/self/fd/%d", fd);
+    ours.add("/proc/%d/", host::raw_getpid());
+    char path[64];
+    const long length =
+        host::raw_syscall(SYS_readlinkat, AT_FDCWD, link.text(), path, sizeof path - 1);
+    if (length <= 0) return false;
+    path[length] = 0;
+    const char* last = strrchr(path, '/');
+    return strncmp(path, ours.text(), ours.size()) == 0 && last != nullptr &&
+           (strcmp(last, "/fd") == 0 || strcmp(last, "/fdinfo") == 0);
+}
+
+// A listing of numbers that the program did not open is looked at: is it /proc/self/fd?  Not asked
+// at the open, because many paths lead there (/dev/fd, fdopendir).
+long list_others(int fd, char* bytes, size_t size) {
+    for (;;) {
+        const long got = host::raw_syscall(SYS_getdents64, fd, bytes, size);
+        if (got <= 0 || !g_runtime_started || !names_hidden(bytes, got) ||
+            !lists_our_descriptors(fd))
+            return got;
+        const long kept = without(bytes, got, [](long number) {
+            return number >= 0 && is_hidden(static_cast<int>(number));
+        });
+        if (kept > 0) return kept;
+    }
+}
+
 }  // namespace
 
-long list_threads(int fd, void* data, size_t size) {
+long list_directory(int fd, void* data, size_t size) {
     Descriptor* descriptor = descriptor_if_known(fd);
     if (descriptor == nullptr || descriptor->thread_entry != kTasksMark || !g_runtime_started)
-        return host::raw_syscall(SYS_getdents64, fd, data, size);
+        return list_others(fd, static_cast<char*>(data), size);
     auto* bytes = static_cast<char*>(data);
     for (;;) {
         const long got = host::raw_syscall(SYS_getdents64, fd, data, size);
         if (got < 0) return got;
         if (got == 0) return list_fibers(descriptor, bytes, size);
         descriptor->listed_up_to = 0;  // at the beginning, or rewound
-        long kept = 0;
-        for (long at = 0; at < got;) {
-            const auto* entry = reinterpret_cast<const dirent64*>(bytes + at);
-            const long length = entry->d_reclen;
-            const char* name = entry->d_name;
-            const long tid = take_number(&name);
-            if (tid < 0 || tid == host::raw_getpid() || !is_worker_tid(static_cast<int>(tid))) {
-                memmove(bytes + kept, bytes + at, static_cast<size_t>(length));
-                kept += length;
-            }
-            at += length;
-        }
+        const long kept = without(bytes, got, [](long tid) {
+            return tid >= 0 && tid != host::raw_getpid() && is_worker_tid(static_cast<int>(tid));
+        });
         if (kept > 0) return kept;
     }
 }

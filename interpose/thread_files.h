@@ -68,7 +68,7 @@ void count_threads(Fiber* self, int directory, const char* path, unsigned long* 
 
 // On a descriptor of `comm` that is open for writing.
 long write_thread_name(uint32_t tid, const iovec* vector, int count);
-// getdents64 on the listing.
-long list_threads(int fd, void* data, size_t size);
+// getdents64: on the listing of threads, or on /proc/self/fd, which leaves the runtime's out.
+long list_directory(int fd, void* data, size_t size);
 
 }  // namespace pfiber::interpose

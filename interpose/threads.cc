@@ -46,7 +46,6 @@ int pf_thrd_create(thrd_t* out, thrd_start_t start, void* argument) {
 
 int pf_pthread_join(pthread_t thread, void** result) {
     if (fiber_of(thread) == nullptr) return real(pthread_join)(thread, result);
-    if (Fiber* self = current_fiber()) cancellation_point(self);
     return join_until(thread, result, CLOCK_REALTIME, nullptr);
 }
 

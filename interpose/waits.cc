@@ -1,8 +1,10 @@
 // Waits that no descriptor announces: System V objects, POSIX queues, children, terminals.
 //
-// Each is tried without blocking first where the call knows a flag for it, then handed off.
+// Each is tried without blocking first where the call knows a flag for it, then handed off; senders
+// to message queues park.
 #include "interpose/hooks.h"
 #include "interpose/io.h"
+#include "shim/libc_sync.h"
 
 namespace pfiber::interpose {
 
@@ -11,15 +13,14 @@ namespace {
 // A message queue is a descriptor that epoll knows, but its calls follow its own O_NONBLOCK: poll,
 // park, then call with a deadline in the past, which tries and does not wait.
 template <class Call>
-long queue_call(Fiber* fiber, mqd_t queue, uint8_t direction, const timespec* absolute,
-                Call&& call) {
+long send_call(Fiber* fiber, mqd_t queue, const timespec* absolute, Call&& call) {
     if (absolute != nullptr && (!can_read(absolute) || !is_valid(absolute))) {
         return call(queue, absolute);  // EINVAL only where the call would wait
     }
     Descriptor* descriptor = descriptor_of(queue);
     if (descriptor == nullptr) return call(queue, absolute);
     const timespec past{};
-    Waiting waiting(fiber, queue, descriptor, direction);
+    Waiting waiting(fiber, queue, descriptor, kWrite);
     waiting.set_deadline(absolute == nullptr ? kNever
                                              : monotonic_deadline(CLOCK_REALTIME, absolute));
     for (;;) {
@@ -66,6 +67,8 @@ long wait_for_child(pid_t pid, int* status, int options, rusage* usage) {
 using namespace pfiber;
 using namespace pfiber::interpose;
 
+using Own = shim::LibcWait::Own;
+
 extern "C" {
 
 // ---- children
@@ -83,10 +86,10 @@ pid_t pf_wait(int* status) { return pf_wait4(-1, status, 0, nullptr); }
 
 int pf_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
     Fiber* fiber = calling_fiber();
+    if (fiber != nullptr) shim::cancellation_point(fiber);
     if (fiber == nullptr || (options & WNOHANG) != 0)
         return static_cast<int>(
             result(host::raw_syscall(SYS_waitid, type, id, info, options, nullptr)));
-    shim::cancellation_point(fiber);
     siginfo_t seen{};
     const long tried = host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);
     if (tried != 0 || seen.si_pid != 0) {
@@ -152,6 +155,9 @@ int pf_semop(int set, sembuf* operations, size_t count) {
 
 // ---- POSIX message queues
 
+// Whoever waits for a message waits in the kernel: where no thread does, the kernel notifies those
+// that asked for it (mq_notify), in this process or another.
+
 ssize_t pf_mq_timedreceive(mqd_t queue, char* data, size_t size, unsigned* priority,
                            const timespec* absolute) {
     Fiber* fiber = calling_fiber();
@@ -160,7 +166,14 @@ ssize_t pf_mq_timedreceive(mqd_t queue, char* data, size_t size, unsigned* prior
     };
     if (fiber == nullptr) return result(call(queue, absolute));
     shim::cancellation_point(fiber);
-    return result(queue_call(fiber, queue, kRead, absolute, call));
+    // A time limit that is none is the kernel's to refuse.
+    if (absolute == nullptr || (can_read(absolute) && is_valid(absolute))) {
+        const timespec past{};
+        const long tried = call(queue, &past);
+        if (tried != -ETIMEDOUT) return result(tried);
+    }
+    return result(blocking_call(fiber, Restart::kYes, SYS_mq_timedreceive, queue, data, size,
+                                priority, absolute));
 }
 ssize_t pf_mq_receive(mqd_t queue, char* data, size_t size, unsigned* priority) {
     return pf_mq_timedreceive(queue, data, size, priority, nullptr);
@@ -173,7 +186,7 @@ int pf_mq_timedsend(mqd_t queue, const char* data, size_t size, unsigned priorit
     };
     if (fiber == nullptr) return static_cast<int>(result(call(queue, absolute)));
     shim::cancellation_point(fiber);
-    return static_cast<int>(result(queue_call(fiber, queue, kWrite, absolute, call)));
+    return static_cast<int>(result(send_call(fiber, queue, absolute, call)));
 }
 int pf_mq_send(mqd_t queue, const char* data, size_t size, unsigned priority) {
     return pf_mq_timedsend(queue, data, size, priority, nullptr);
@@ -200,22 +213,27 @@ int pf_tcsetattr(int fd, int actions, const termios* wanted) {
 
 // ---- requests that libc's own threads work on; libc waits on a futex in its inside
 
+// They are libc's to end: its completions wake a word in its own frames.
 int pf_aio_suspend(const aiocb* const list[], int count, const timespec* timeout) {
-    Fiber* fiber = calling_fiber();
-    if (fiber != nullptr) shim::cancellation_point(fiber);
-    const int answer =
-        in_handed_off_region([&] { return real(aio_suspend)(list, count, timeout); });
-    if (fiber != nullptr && answer != 0 && errno == EINTR) shim::cancellation_point(fiber);
-    return answer;
+    const shim::LibcWait wait(Own::kWaitsCancellably, timeout == nullptr);
+    return real(aio_suspend)(list, count, timeout);
 }
 
 int pf_lio_listio(int mode, aiocb* const list[], int count, sigevent* event) {
     if (mode != LIO_WAIT) return real(lio_listio)(mode, list, count, event);
-    return in_handed_off_region([&] { return real(lio_listio)(mode, list, count, event); });
+    const shim::LibcWait wait(Own::kWaits, true);
+    return real(lio_listio)(mode, list, count, event);
 }
 
 int pf_gai_suspend(const gaicb* const list[], int count, const timespec* timeout) {
-    return in_handed_off_region([&] { return real(gai_suspend)(list, count, timeout); });
+    const shim::LibcWait wait(Own::kWaitsCancellably, timeout == nullptr);
+    return real(gai_suspend)(list, count, timeout);
+}
+
+int pf_getaddrinfo_a(int mode, gaicb* list[], int count, sigevent* event) {
+    if (mode != GAI_WAIT) return real(getaddrinfo_a)(mode, list, count, event);
+    const shim::LibcWait wait(Own::kWaits, true);
+    return real(getaddrinfo_a)(mode, list, count, event);
 }
 
 }  // extern "C"

@@ -23,17 +23,41 @@ constexpr uint32_t kPending = 1, kDisabled = 2, kAsynchronous = 4;
     thread_exit(PTHREAD_CANCELED);
 }
 
-bool is_due(const Thread* thread) {
+// libc's own word (pthreadP.h), which its functions change inside: some disable cancellation for as
+// long as they run (sem_open), others make their own waits asynchronous (calls that are not
+// redirected).
+constexpr uint32_t kLibcDisabled = 1, kLibcAsynchronous = 2;
+
+uint32_t* libc_word(const Fiber* fiber) {
+    return reinterpret_cast<uint32_t*>(fiber->tp + host::identity_layout.cancelhandling);
+}
+
+bool libc_has(const Fiber* fiber, uint32_t bit) {
+    return (__atomic_load_n(libc_word(fiber), __ATOMIC_RELAXED) & bit) != 0;
+}
+
+bool is_due(const Fiber* fiber) {
+    const Thread* thread = thread_of(fiber);
     const uint32_t word = thread->cancel.load(std::memory_order_acquire);
-    return (word & (kPending | kDisabled)) == kPending && !thread->is_ending;
+    return (word & (kPending | kDisabled)) == kPending && !thread->is_ending &&
+           !libc_has(fiber, kLibcDisabled);
 }
 
 }  // namespace
 
-void cancel_thread_started(Fiber* fiber) {
-    // A request made before the first instruction waits for the first cancellation point, except
-    // that an asynchronous one cannot have been asked for yet.
-    (void)fiber;
+void cancel_adopt(Fiber* main) {
+    const uint32_t both = kLibcDisabled | kLibcAsynchronous;
+    const uint32_t word = __atomic_fetch_and(libc_word(main), ~both, __ATOMIC_SEQ_CST);
+    thread_of(main)->cancel.fetch_or(((word & kLibcDisabled) != 0 ? kDisabled : 0) |
+                                     ((word & kLibcAsynchronous) != 0 ? kAsynchronous : 0));
+}
+
+void cancel_give_back(Fiber* survivor) {
+    const uint32_t word = thread_of(survivor)->cancel.load();
+    __atomic_fetch_or(libc_word(survivor),
+                      ((word & kDisabled) != 0 ? kLibcDisabled : 0) |
+                          ((word & kAsynchronous) != 0 ? kLibcAsynchronous : 0),
+                      __ATOMIC_SEQ_CST);
 }
 
 int thread_cancel(Fiber* victim) {
@@ -75,27 +99,17 @@ int set_cancel_type(Fiber* fiber, int type, int* old) {
     return 0;
 }
 
-bool cancellation_is_due(const Fiber* fiber) { return is_due(thread_of(fiber)); }
+bool cancellation_is_due(const Fiber* fiber) { return is_due(fiber); }
 
 void cancellation_point(Fiber* fiber) {
-    if (__builtin_expect(is_due(thread_of(fiber)), 0)) act(fiber);
+    if (__builtin_expect(is_due(fiber), 0)) act(fiber);
 }
-
-namespace {
-
-// libc makes its own waits asynchronous for as long as they take (calls that are not redirected).
-bool libc_waits(const Fiber* fiber) {
-    constexpr int kLibcAsynchronous = 2;
-    const size_t offset = host::identity_layout.cancelhandling;
-    return (*reinterpret_cast<const volatile int*>(fiber->tp + offset) & kLibcAsynchronous) != 0;
-}
-
-}  // namespace
 
 void attend_cancellation(Fiber* fiber) {
-    const Thread* thread = thread_of(fiber);
-    if (!is_due(thread) || fiber->in_call) return;
-    if ((thread->cancel.load() & kAsynchronous) != 0 || libc_waits(fiber)) act(fiber);
+    if (!is_due(fiber) || fiber->in_call) return;
+    if ((thread_of(fiber)->cancel.load() & kAsynchronous) != 0 ||
+        libc_has(fiber, kLibcAsynchronous))
+        act(fiber);
 }
 
 InterruptMark interrupt_mark(const Fiber* fiber) { return thread_of(fiber)->interrupts; }

@@ -10,7 +10,10 @@
 
 namespace pfiber::shim {
 
-void cancel_thread_started(Fiber* fiber);
+// State and type that main set while libc had them: at the start of the runtime, which keeps them
+// itself from then on; and back, in the child of a fork, which has no runtime yet.
+void cancel_adopt(Fiber* main);
+void cancel_give_back(Fiber* survivor);
 int thread_cancel(Fiber* victim);                         // 0; any thread, also the victim itself
 int set_cancel_state(Fiber* fiber, int state, int* old);  // EINVAL
 int set_cancel_type(Fiber* fiber, int type, int* old);    // EINVAL

@@ -21,6 +21,10 @@ namespace {
 
 constexpr int kMostThreads = 4096;
 
+// libc's own for this purpose (SIGSETXID): its helper threads (timers with SIGEV_THREAD) block all
+// others.
+constexpr int kSignalOfLibc = 33;
+
 struct Request {
     std::atomic<int> active{0};
     std::atomic<int> error{0};
@@ -63,6 +67,7 @@ bool ask(int tid, int self) {
     request.threads[count].done.store(0);
     request.count.store(count + 1);
     host::raw_tgkill(host::raw_getpid(), tid, static_cast<int>(options().signal));
+    if (!is_worker_tid(tid)) host::raw_tgkill(host::raw_getpid(), tid, kSignalOfLibc);
     return true;
 }
 
@@ -126,6 +131,8 @@ void credentials_serve() { credentials_check(); }
 
 namespace {
 
+void on_signal_of_libc(int, siginfo_t*, void*) { credentials_check(); }
+
 // Request locked.
 void open_request(long number, long a, long b, long c, long d) {
     request.number = number;
@@ -136,6 +143,7 @@ void open_request(long number, long a, long b, long c, long d) {
     request.count.store(0);
     request.error.store(0);
     request.active.store(1, std::memory_order_release);
+    host::install_handler(kSignalOfLibc, on_signal_of_libc, SA_RESTART | SA_ONSTACK, ~uint64_t{0});
 }
 
 long broadcast(long number, long a, long b, long c, int* error) {

@@ -155,18 +155,20 @@ long change_policy(Fiber* fiber, int policy, int priority) {
     Thread* thread = thread_of(fiber);
     long rc = 0;
     if (thread->takes_no_signals) return -ESRCH;
+    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
+    const int wanted = is_real_time ? raised_priority(thread, priority) : priority;
     if (policy == thread->policy && priority == thread->priority) {
         rc = check_policy(policy, priority);
     } else if (fiber == current_fiber()) {
         KernelStateChange change(fiber);
-        rc = change.done(set_policy(0, policy, priority));
+        rc = change.done(set_policy(0, policy, wanted));
     } else if ((rc = check_policy(policy & ~SCHED_RESET_ON_FORK, priority)) == 0) {
         rc = change_of_other(
-            fiber, [&](int tid) { return set_policy(tid, policy, priority); },
+            fiber, [&](int tid) { return set_policy(tid, policy, wanted); },
             [&](StateRequest* request) {
                 request->has_policy = true;
                 request->policy = policy;
-                request->priority = priority;
+                request->priority = wanted;
             });
     }
     if (rc != 0) return rc;

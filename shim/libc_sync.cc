@@ -58,6 +58,21 @@ LibcWait::LibcWait(const void* cancellable) : fiber_(current_fiber()), cancellab
     }
 }
 
+LibcWait::LibcWait(Own own, bool is_restartable)
+    : fiber_(current_fiber()), own_(own), is_restartable_(is_restartable) {
+    if (fiber_ == nullptr) return;
+    outer_ = t_wait;
+    for (;;) {
+        begin();
+        if (may_be_cancelled()) {
+            fiber_->attention.fetch_or(kAttendCancel);
+            look_again_later();
+        }
+        if ((fiber_->attention.load() & kAttendSignal) == 0) return;
+        end();
+    }
+}
+
 LibcWait::~LibcWait() {
     if (fiber_ == nullptr) return;
     if (timer_ >= 0) host::raw_syscall(SYS_timer_delete, timer_);
@@ -78,14 +93,30 @@ void LibcWait::end() {
 }
 
 bool LibcWait::may_be_cancelled() const {
-    return cancellable_ != nullptr && cancellation_is_due(fiber_);
+    return (cancellable_ != nullptr || own_ == Own::kWaitsCancellably) &&
+           cancellation_is_due(fiber_);
+}
+
+bool LibcWait::waits(const void* context) const {
+    const auto first = reinterpret_cast<uintptr_t>(cancellable_);
+    uintptr_t word = 0;
+    if (!host::is_at_libc_call(context, SYS_futex, &word)) return false;
+    return own_ == Own::kNo
+               ? word == first || word == first + sizeof(uint32_t)
+               : word >= host::stack_pointer(context) && word < reinterpret_cast<uintptr_t>(this);
 }
 
 bool LibcWait::waits_cancellably(const void* context) const {
-    const auto first = reinterpret_cast<uintptr_t>(cancellable_);
-    uintptr_t word = 0;
-    return host::is_at_libc_call(context, SYS_futex, &word) &&
-           (word == first || word == first + sizeof(uint32_t));
+    return own_ != Own::kWaits && waits(context);
+}
+
+// After a kick.  The kernel ends a wait with a time limit for any signal, ours included.
+void LibcWait::answer_handlers(InterruptMark before, void* context) const {
+    if (own_ == Own::kNo || !waits(context)) return;
+    if (interrupted_since(fiber_, before, is_restartable_))
+        host::end_libc_call(context);
+    else
+        host::resume_libc_call(context, SYS_futex);
 }
 
 // The timer is one of the kernel thread that the fiber is on now.
@@ -106,6 +137,7 @@ void LibcWait::look_again_later() {
 
 void attend_libc_wait(Fiber* fiber, void* context) {
     LibcWait* wait = t_wait;
+    const InterruptMark before = interrupt_mark(fiber);
     for (;;) {
         fiber->attention.fetch_and(~(fiber->attention.load() & kAttendCancel));
         wait->end();
@@ -117,12 +149,13 @@ void attend_libc_wait(Fiber* fiber, void* context) {
             fiber->attention.fetch_or(kAttendCancel);
             if (is_cancelled) {
                 wait->look_again_later();
-                return;
+                break;
             }
         } else if ((fiber->attention.load() & kInterrupts) == 0) {
-            return;
+            break;
         }
     }
+    wait->answer_handlers(before, context);
 }
 
 }  // namespace pfiber::shim

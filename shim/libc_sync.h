@@ -8,6 +8,7 @@
 
 #include "scheduler/host/libc.h"
 #include "scheduler/runtime.h"
+#include "shim/interrupt.h"
 
 namespace pfiber::shim {
 
@@ -31,7 +32,8 @@ namespace pfiber::shim {
     X(pthread_rwlock_unlock)      \
     X(pthread_barrier_wait)       \
     X(pthread_barrier_destroy)    \
-    X(pthread_testcancel)
+    X(pthread_testcancel)         \
+    X(pthread_getschedparam)
 
 struct LibcSync {
 #define X(name) decltype(&::name) name;
@@ -65,6 +67,11 @@ class LibcWait {
     // `cancellable`, if not null, are the two words on which libc's wait may be cancelled: a
     // request is acted on while the kernel waits on one of them, by unwinding libc's own frames.
     explicit LibcWait(const void* cancellable = nullptr);
+    // libc waits on a word in one of its own frames, which lie below the caller's (aio_suspend): a
+    // handler ends that wait as the kernel would, and a request is acted on there only, so not at
+    // all when there is nothing to wait for.
+    enum class Own : uint8_t { kNo, kWaits, kWaitsCancellably };
+    LibcWait(Own own, bool is_restartable);
     ~LibcWait();
     LibcWait(const LibcWait&) = delete;
     LibcWait& operator=(const LibcWait&) = delete;
@@ -74,12 +81,16 @@ class LibcWait {
     void begin();
     void end();
     bool may_be_cancelled() const;
+    bool waits(const void* context) const;
     bool waits_cancellably(const void* context) const;
+    void answer_handlers(InterruptMark before, void* context) const;
     void look_again_later();
 
     Fiber* fiber_;
     LibcWait* outer_ = nullptr;
-    const void* cancellable_;
+    const void* cancellable_ = nullptr;
+    Own own_ = Own::kNo;
+    bool is_restartable_ = true;
     int timer_ = -1;
     int64_t delay_ns_ = 1000000;
 };

@@ -104,9 +104,6 @@ int take_contended(Mutex* mutex, TimeLimit limit) {
     }
 }
 
-// The highest ceiling to which libc would believe to have raised this thread.
-__thread int t_failed_ceiling __attribute__((tls_model("initial-exec")));
-
 int lock_kind(Mutex* mutex, TimeLimit limit, bool keep_users) {
     if (mutex->kind < 0 || (mutex->kind & ~Mutex::kKnown) != 0) return EINVAL;  // destroyed
     const int kind = mutex->kind & ~Mutex::kElision;
@@ -121,9 +118,12 @@ int lock_kind(Mutex* mutex, TimeLimit limit, bool keep_users) {
             return 0;
         }
     }
-    if ((kind & Mutex::kProtect) != 0 && mutex_check_ceiling(mutex) != 0) return EINVAL;
+    int ceiling = 0;
+    if ((kind & Mutex::kProtect) != 0)
+        if (const int rc = mutex_enter_ceiling(mutex, &ceiling); rc != 0) return rc;
     if (!take_free(mutex->word)) {
         const int result = take_contended(mutex, limit);
+        if (result != 0 && ceiling != 0) mutex_leave_ceiling(ceiling);
         if (result != 0) return result;
     }
     if (type == Mutex::kRecursive) mutex->count = 1;
@@ -157,7 +157,9 @@ int unlock_kind(Mutex* mutex, bool keep_users) {
     if (type == Mutex::kRecursive && --mutex->count != 0) return 0;
     mutex->owner.store(0, std::memory_order_relaxed);
     if (!keep_users) mutex->users--;
+    const int ceiling = (kind & Mutex::kProtect) != 0 ? mutex_ceiling(mutex) : 0;
     release_word(mutex);
+    if (ceiling != 0) mutex_leave_ceiling(ceiling);
     return 0;
 }
 
@@ -170,29 +172,6 @@ int as_libc(Mutex* mutex, int (*function)(pthread_mutex_t*)) {
 }
 
 }  // namespace
-
-// Priority protection raises the caller to the ceiling, which only real-time policies allow.  libc
-// answers EINVAL otherwise, but only the first time: it takes the thread for raised from then on.
-// So do we.  Within a process of fibers there is nobody to raise over.
-int mutex_check_ceiling(const Mutex* mutex) {
-    int policy, priority;
-    if (const Fiber* fiber = current_fiber()) {
-        policy = thread_of(fiber)->policy;
-        priority = thread_of(fiber)->priority;
-    } else {
-        sched_param parameters{};
-        policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0L));
-        host::raw_syscall(SYS_sched_getparam, 0L, &parameters);
-        priority = parameters.sched_priority;
-    }
-    const auto ceiling =
-        static_cast<int>(mutex->word.load(std::memory_order_relaxed) >> Mutex::kCeilingShift);
-    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
-    if (is_real_time) return priority <= ceiling ? 0 : EINVAL;
-    if (ceiling <= t_failed_ceiling) return 0;
-    t_failed_ceiling = ceiling;
-    return EINVAL;
-}
 
 void mutex_release_contended(Mutex* mutex) {
     Word* word = &mutex->word;
@@ -239,8 +218,13 @@ int mutex_trylock(Mutex* mutex) {
         constexpr int kWithProtocol = Mutex::kInherit | Mutex::kProtect;
         if (type == Mutex::kErrorcheck && (kind & kWithProtocol) != 0) return EDEADLK;
     }
-    if ((kind & Mutex::kProtect) != 0 && mutex_check_ceiling(mutex) != 0) return EINVAL;
-    if (!take_free(mutex->word)) return EBUSY;
+    int ceiling = 0;
+    if ((kind & Mutex::kProtect) != 0)
+        if (const int rc = mutex_enter_ceiling(mutex, &ceiling); rc != 0) return rc;
+    if (!take_free(mutex->word)) {
+        if (ceiling != 0) mutex_leave_ceiling(ceiling);
+        return EBUSY;
+    }
     if (type == Mutex::kRecursive) mutex->count = 1;
     mutex->owner.store(self, std::memory_order_relaxed);
     mutex->users++;

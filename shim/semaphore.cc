@@ -88,10 +88,10 @@ void cancellation_point_here(Fiber* fiber) {
 
 }  // namespace
 
-int semaphore_wait(Semaphore* semaphore, TimeLimit limit) {
+int semaphore_wait(Semaphore* semaphore, TimeLimit limit, bool acts_at_once) {
     if (!limit.has_valid_time()) return EINVAL;
     Fiber* fiber = current_fiber();
-    cancellation_point_here(fiber);
+    if (acts_at_once) cancellation_point_here(fiber);
     if (take(semaphore, 0)) return 0;
     const Deadline deadline = limit.deadline();
     InterruptMark mark;

@@ -7,7 +7,8 @@
 namespace pfiber::shim {
 
 // Results: 0 or an error number.
-int semaphore_wait(Semaphore* semaphore, TimeLimit limit);  // cancellation point
+// A cancellation point; if not `acts_at_once`, only when it has to wait (sem_clockwait).
+int semaphore_wait(Semaphore* semaphore, TimeLimit limit, bool acts_at_once = true);
 int semaphore_trywait(Semaphore* semaphore);
 int semaphore_post(Semaphore* semaphore);  // async-signal-safe
 

@@ -21,6 +21,7 @@
 #include "shim/exit_words.h"
 #include "shim/kernel_state.h"
 #include "shim/mutex.h"
+#include "shim/mutex_kinds.h"
 #include "shim/signal.h"
 #include "shim/thread_attr.h"
 
@@ -110,7 +111,6 @@ void thread_entry(Fiber* fiber) {
     __pthread_unwind_buf_t frame;
     if (__sigsetjmp(reinterpret_cast<__jmp_buf_tag*>(frame.__cancel_jmp_buf), 0) == 0) {
         __pthread_register_cancel(&frame);
-        cancel_thread_started(fiber);
         if (thread->is_c11) {
             auto start = reinterpret_cast<int (*)(void*)>(reinterpret_cast<void*>(thread->start));
             thread->result =
@@ -184,6 +184,8 @@ void threads_start(Fiber* main) {
     if ((policy == SCHED_FIFO || policy == SCHED_RR) &&
         host::raw_syscall(SYS_sched_getparam, 0L, &parameters) == 0)
         thread_set_policy(main, policy, parameters.sched_priority);
+    mutex_adopt_ceilings(main);
+    cancel_adopt(main);
     signals_start(main);
 }
 
@@ -194,6 +196,7 @@ bool threads_after_fork(Fiber* survivor) {
     // Its kernel thread has what it changed, and the child's other threads are cloned from that.
     thread_of(survivor)->has_kernel_state = false;
     thread_of(survivor)->wanted = nullptr;
+    cancel_give_back(survivor);
     kernel_state_after_fork();
     signals_after_fork(survivor);
     return thread_of(survivor)->handlers_active > 0;
@@ -202,14 +205,26 @@ bool threads_after_fork(Fiber* survivor) {
 void thread_set_policy(Fiber* fiber, int policy, int priority) {
     thread_of(fiber)->policy = policy;
     thread_of(fiber)->priority = priority;
-    fiber->wait_priority = policy == SCHED_FIFO || policy == SCHED_RR ? priority : 0;
+    fiber->wait_priority = policy == SCHED_FIFO || policy == SCHED_RR
+                               ? raised_priority(thread_of(fiber), priority)
+                               : 0;
 }
 
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
                   void* argument, bool is_c11) {
     ThreadAttributes wanted;
     if (const int rc = read_attributes(attributes, &wanted); rc != 0) return rc;
+    Fiber* self = current_fiber();
     Fiber* fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
+    if (fiber == nullptr && self != nullptr) {
+        // Threads that only have to be run to their end may hold the memory, and a caller that asks
+        // again and again would keep them from it for its slice.
+        {
+            RuntimeSection section(self);
+            yield(self);
+        }
+        fiber = fiber_create(wanted.stack_size, wanted.guard_size, wanted.stack_address);
+    }
     if (fiber == nullptr) {
         host::warn_once(reported_no_stack,
                         "no memory for a thread's stack of %zu KiB (%s); "
@@ -232,7 +247,6 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     if (wanted.stack_address == 0)
         thread->stack_address = (fiber->stack_top - wanted.stack_size + kPage - 1) & ~(kPage - 1);
     thread->guard_size = (wanted.guard_size + kPage - 1) & ~(kPage - 1);
-    Fiber* self = current_fiber();
     thread->has_explicit_policy = wanted.has_policy;
     if (wanted.has_policy)
         thread_set_policy(fiber, wanted.policy, wanted.priority);

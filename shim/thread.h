@@ -38,6 +38,7 @@ struct Thread {
     uintptr_t stack_address = 0;
     size_t stack_size = 0, guard_size = 0;
     int policy = 0, priority = 0;
+    int raised_to = 0;                 // by mutexes with priority protection
     bool has_explicit_policy = false;  // from its attributes, not its creator
     bool has_kernel_state = false;     // bound for good (kernel_state.h)
     StateRequest* wanted = nullptr;    // noted by others; under that file's lock
@@ -62,6 +63,10 @@ struct Thread {
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
 
 void thread_set_policy(Fiber* fiber, int policy, int priority);
+// What the kernel is to have for a thread with that priority of its own.
+inline int raised_priority(const Thread* thread, int priority) {
+    return thread->raised_to > priority ? thread->raised_to : priority;
+}
 
 inline Thread* thread_of(Fiber* fiber) { return reinterpret_cast<Thread*>(fiber->client); }
 inline const Thread* thread_of(const Fiber* fiber) {

@@ -55,6 +55,26 @@ bool is_at_libc_call(const void* context, long number, uintptr_t* first_argument
            (registers[REG_RAX] == -EINTR && is_system_call(pc - 2));
 }
 
+namespace {
+
+constexpr greg_t kSystemCallBytes = 2;
+
+}  // namespace
+
+void end_libc_call(void* context) {
+    auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+    if (registers[REG_RAX] == -EINTR) return;
+    registers[REG_RAX] = -EINTR;
+    registers[REG_RIP] += kSystemCallBytes;
+}
+
+void resume_libc_call(void* context, long number) {
+    auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+    if (registers[REG_RAX] != -EINTR) return;
+    registers[REG_RAX] = number;
+    registers[REG_RIP] -= kSystemCallBytes;
+}
+
 size_t signal_frame_size() {
     constexpr unsigned long kMinimumSignalStack = 51;  // AT_MINSIGSTKSZ
     const unsigned long told = getauxval(kMinimumSignalStack);

@@ -46,6 +46,10 @@ inline unsigned long stack_pointer(const void* context) {
 // Whether a handler interrupted libc in the waiting system call `number`, or where it is about to
 // make it (again); then its first argument.
 bool is_at_libc_call(const void* context, long number, uintptr_t* first_argument);
+// Of such a call: it is not made (again) and answers EINTR; or it is, though the kernel had it
+// answer EINTR.
+void end_libc_call(void* context);
+void resume_libc_call(void* context, long number);
 
 // The mask that sigreturn will install.
 inline void set_saved_mask(void* context, uint64_t mask) {
