@@ -89,6 +89,25 @@ void set_in_kernel_alone(int signal, const struct sigaction* action) {
         host::raw_sigaction(signal, &kernel, nullptr);
 }
 
+// What the kernel gave out under the action that is about to go belongs to that action: natively a
+// thread that may take it runs the handler before its next call returns.  Here it may still wait for
+// another worker to wake up, or for the monitor to pass on what landed in the runtime.
+void finish_with_action(Fiber* fiber, int signal) {
+    const uint64_t bit = signal_bit(signal);
+    if ((thread_of(fiber)->mask & bit) != 0) return;
+    {
+        RuntimeSection section(fiber);
+        // The kernel looks at the process's pending signals when a mask opens; this worker's may be
+        // closed still, from before another thread's change.
+        host::raw_sigprocmask(SIG_BLOCK, &bit, nullptr);
+        host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
+        host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
+        await_entries(fiber->worker, bit);
+        if (signals_are_noted()) dispatch_noted_signals();
+    }
+    if ((pending_for(fiber) & bit) != 0) deliver_pending(fiber);
+}
+
 // Each kick of a worker, whatever it runs.
 void kicked(void* context) {
     credentials_check();
@@ -139,6 +158,10 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
                    : -EINVAL;
     Action before, now;
     const bool borrowed = is_borrowed();
+    Fiber* fiber = current_fiber();
+    if (action != nullptr && wrapped && fiber != nullptr && !fiber->is_scheduler &&
+        has_handler(signal))
+        finish_with_action(fiber, signal);
     {
         OptionalSection section;
         LockGuard guard(actions_lock);

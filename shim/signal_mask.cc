@@ -80,10 +80,10 @@ bool lacks_mask(Worker* worker, int tid, uint64_t wanted) {
            !has_it_already(worker);
 }
 
-void await_mask(Worker* worker, uint64_t wanted, int64_t since_ns) {
+template <class Done>
+void await(Worker* worker, int64_t since_ns, Done is_done) {
     constexpr int64_t kAtOnceNs = 100000, kInCallNs = 5000000, kLongestNs = 1000000000;
-    const int tid = worker->tid.load();
-    while (lacks_mask(worker, tid, wanted)) {
+    while (!is_done()) {
         const int64_t waited = Platform::now_ns() - since_ns;
         if (waited > (may_sleep_on(worker) ? kInCallNs : kLongestNs)) return;
         const timespec moment{0, 50000};
@@ -108,7 +108,31 @@ void renew_other_masks(Worker* own) {
             host::raw_tgkill(host::raw_getpid(), worker->tid.load(),
                              static_cast<int>(options().signal));
     for (Worker* worker = first; worker != nullptr; worker = worker->all_next)
-        if (may_lack_mask(worker, own)) await_mask(worker, wanted, since);
+        if (may_lack_mask(worker, own))
+            await(worker, since, [=, tid = worker->tid.load()] {
+                return !lacks_mask(worker, tid, wanted);
+            });
+}
+
+void await_entries(Worker* own, uint64_t signals) {
+    const uint64_t wanted = generation.fetch_add(1) + 1;
+    const int64_t since = Platform::now_ns();
+    const auto may_have_taken = [own, signals](Worker* worker) {
+        return may_lack_mask(worker, own) && !worker->has_exact_mask &&
+               (static_cast<volatile uint64_t&>(worker->kernel_mask) & signals) != signals;
+    };
+    Worker* const first = g_scheduler.workers.load();
+    for (Worker* worker = first; worker != nullptr; worker = worker->all_next)
+        if (may_have_taken(worker))
+            host::raw_tgkill(host::raw_getpid(), worker->tid.load(),
+                             static_cast<int>(options().signal));
+    for (Worker* worker = first; worker != nullptr; worker = worker->all_next) {
+        const int tid = worker->tid.load();
+        await(worker, since, [=] {
+            return worker->tid.load() != tid || !may_have_taken(worker) ||
+                   static_cast<volatile uint64_t&>(worker->mask_generation) >= wanted;
+        });
+    }
 }
 
 uint64_t mask_of(const sigset_t* set) {
