@@ -98,8 +98,7 @@ Fiber* steal_from(Worker* worker, Processor* victim, bool take_next) {
     const uint32_t count = victim->queue.grab(batch, take_next);
     if (count == 0) return nullptr;
     COUNT_ADD(steals, count);
-    for (uint32_t i = 0; i + 1 < count; i++)
-        thief->queue.put(batch[i], false, spill);
+    for (uint32_t i = 0; i + 1 < count; i++) thief->queue.put(batch[i], false, spill);
     return batch[count - 1];
 }
 
@@ -250,8 +249,8 @@ Fiber* look_around(Processor* processor, int64_t now) {
     int32_t spilled = 0;
     if (!g_scheduler.global.is_empty()) {
         LockGuard guard(g_scheduler.lock);
-        const auto room = static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity -
-                                               processor->queue.size());
+        const auto room =
+            static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity - processor->queue.size());
         int32_t limit = static_cast<int32_t>(kFairnessTick);
         spilled = g_scheduler.global.spilled();
         if (limit > spilled) limit = spilled;

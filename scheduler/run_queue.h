@@ -63,7 +63,8 @@ class RunQueue {
         }
     }
 
-    // Owner.  What get() will give after `after` others if nothing changes: a hint, perhaps long gone.
+    // Owner.  What get() will give after `after` others if nothing changes: a hint, perhaps long
+    // gone.
     Item* peek(uint32_t after) const {
         const uint32_t head = head_.load(std::memory_order_relaxed);
         if (tail_.load(std::memory_order_relaxed) - head <= after) return nullptr;

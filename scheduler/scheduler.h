@@ -78,7 +78,7 @@ void reset_spinning(Worker* worker);
 Fiber* find_runnable(Worker* worker);
 void global_put(Fiber* fiber);
 Fiber* global_take(Processor* processor, int limit);  // scheduler lock held
-void spill(Fiber** batch, uint32_t count);  // from a full ring to the global queue
+void spill(Fiber** batch, uint32_t count);            // from a full ring to the global queue
 
 // timers.cc
 void timer_arm(Fiber* fiber, int64_t deadline_ns);

@@ -1,8 +1,8 @@
-// Cached, cold and FIFO reads through one fread, while other threads want to run.  Cached reads (1,000)
-// are to keep the processor and cold ones (750) to hand it off.  Where a cold read lasts about as long
-// as a hand-off (a fast disk), each is a toss-up: at the worst mixture, two long ones of five, the
-// table hands 350 off in vain.  Beyond that it would be wrong about the cached ones, too; and one
-// that predicted nothing would leave all 750 to the monitor.
+// Cached, cold and FIFO reads through one fread, while other threads want to run.  Cached reads
+// (1,000) are to keep the processor and cold ones (750) to hand it off.  Where a cold read lasts
+// about as long as a hand-off (a fast disk), each is a toss-up: at the worst mixture, two long ones
+// of five, the table hands 350 off in vain.  Beyond that it would be wrong about the cached ones,
+// too; and one that predicted nothing would leave all 750 to the monitor.
 // expect: handoffs_in_vain<=450 retakes<=375
 // limit: 40
 #include <fcntl.h>
