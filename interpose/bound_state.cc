@@ -5,6 +5,7 @@
 
 #include "interpose/hooks.h"
 #include "scheduler/runtime.h"
+#include "shim/credentials.h"
 #include "shim/kernel_state.h"
 
 using namespace pfiber;
@@ -63,8 +64,12 @@ long pf_ptrace(__ptrace_request request, ...) {
     long word = 0;
     const bool peeks = request >= PTRACE_PEEKTEXT && request <= PTRACE_PEEKUSER;
     if (peeks) data = &word;
-    const long rc =
-        shim::change_own_state(current_fiber(), SYS_ptrace, request, pid, address, data);
+    Fiber* fiber = current_fiber();
+    long rc = shim::change_own_state(fiber, SYS_ptrace, request, pid, address, data);
+    // A child that asked to be traced is its parent's, the kernel thread that forked.
+    if (rc == -ESRCH && fiber != nullptr)
+        rc = shim::call_as_parent(SYS_ptrace, request, pid, reinterpret_cast<long>(address),
+                                  reinterpret_cast<long>(data));
     if (rc < 0) return finish(rc);
     if (!peeks) return rc;
     errno = 0;  // as libc: a word of -1 is told from an error by it

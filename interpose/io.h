@@ -31,11 +31,6 @@ using host::can_write;
 // The kernel reads 8 bytes of it.
 inline bool can_read_mask(const sigset_t* mask) { return mask == nullptr || can_read(mask, 8); }
 
-inline bool is_private_descriptor(int fd) {
-    const Descriptor* descriptor = descriptor_if_known(fd);
-    return descriptor != nullptr &&
-           descriptor->private_references.load(std::memory_order_relaxed) > 0;
-}
 // The program did not open it: for every call of the program the number is closed.
 inline bool is_hidden(int fd) { return is_runtime_descriptor(fd) || is_private_descriptor(fd); }
 

@@ -14,6 +14,13 @@ int64_t worker_cpu_ns() { return host::clock_ns(CLOCK_THREAD_CPUTIME_ID); }
 
 }  // namespace
 
+void cpu_time_tick(Fiber* fiber) {
+    Worker* worker = fiber->worker;
+    const int64_t now = worker_cpu_ns();
+    fiber->cpu_ns += now - worker->ticked_cpu_ns;
+    worker->ticked_cpu_ns = now;
+}
+
 void cpu_time_switch(Worker* worker, Fiber* from, Fiber* to) {
     (void)worker;
     const int64_t now = worker_cpu_ns();
@@ -47,6 +54,8 @@ int64_t cpu_time_of(Fiber* fiber) {
     RuntimeSection section(self);
     if (!g_cpu_accounting) {
         g_cpu_accounting = true;
+        std::atomic_signal_fence(std::memory_order_seq_cst);  // no tick comes in between
+        cpu_time_tick(self);
     }
     // It was running when the accounting began, and perhaps nobody ever makes it yield.
     if (self->cpu_start_ns < 0) self->cpu_start_ns = worker_cpu_ns();

@@ -15,11 +15,10 @@ struct Worker;
 extern bool g_cpu_accounting;
 
 // What was used before somebody asked is known from the ticks of the CPU timers alone, to a few
-// milliseconds; from then on from the workers' clocks at each switch.  In the handler of such a
-// tick.
-inline void cpu_time_tick(Fiber* fiber, int64_t period_ns) {
-    if (!g_cpu_accounting) fiber->cpu_ns += period_ns;
-}
+// milliseconds: the running fiber gets what its worker used since the tick before (on a loaded
+// machine the kernel's ticks come late, so they are not counted but measured).  From the first
+// question on it is known from the workers' clocks at each switch.  In the handler of such a tick.
+void cpu_time_tick(Fiber* fiber);
 // In switch_to(), on the worker.
 void cpu_time_switch(Worker* worker, Fiber* from, Fiber* to);
 // Of any fiber, from any fiber.  Switches the accounting on.

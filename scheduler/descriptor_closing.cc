@@ -4,6 +4,21 @@
 
 namespace pfiber {
 
+namespace {
+
+// One reference less; closes the number with the last one.  It stays hidden until it is closed, and
+// may be another private duplicate's right afterwards.
+void release_private(int fd, Descriptor* descriptor) {
+    descriptor->private_closing.fetch_add(1);
+    if (descriptor->private_references.fetch_sub(1) == 1) {
+        descriptor_closing(fd);
+        host::raw_close(fd);
+    }
+    descriptor->private_closing.fetch_sub(1);
+}
+
+}  // namespace
+
 void descriptor_closing(int fd) {
     Descriptor* descriptor = descriptor_if_known(fd);
     if (descriptor == nullptr) return;
@@ -13,10 +28,9 @@ void descriptor_closing(int fd) {
         LockGuard guard(descriptor->lock);
         int duplicate = -1;
         if (descriptor->waiters != nullptr) {
-            duplicate = duplicate_high(fd);
-            Descriptor* copy = duplicate >= 0 ? descriptor_of(duplicate) : nullptr;
+            Descriptor* copy = nullptr;
             // One reference is ours until all are told: a woken waiter may be done at once.
-            if (copy != nullptr) copy->private_references.store(1);
+            duplicate = duplicate_private(fd, &copy);
             while (IoWaiter* waiter = descriptor->waiters) {
                 Fiber* fiber = waiter->who.fiber;
                 const uint32_t sequence = waiter->who.sequence;
@@ -39,7 +53,9 @@ void descriptor_closing(int fd) {
                     tail = &fiber->queue_next;
                 }
             }
-            if (duplicate >= 0 && (copy == nullptr || copy->private_references.fetch_sub(1) == 1))
+            if (copy != nullptr)
+                release_private(duplicate, copy);
+            else if (duplicate >= 0)
                 host::raw_close(duplicate);
         }
         // A description that lives on elsewhere would keep its registration and send stale events.
@@ -66,9 +82,7 @@ void descriptor_closing(int fd) {
 
 void io_release_private(int fd) {
     Descriptor* descriptor = descriptor_if_known(fd);
-    if (descriptor == nullptr || descriptor->private_references.fetch_sub(1) != 1) return;
-    descriptor_closing(fd);
-    host::raw_close(fd);
+    if (descriptor != nullptr) release_private(fd, descriptor);
 }
 
 }  // namespace pfiber

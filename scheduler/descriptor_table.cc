@@ -120,6 +120,7 @@ void descriptors_after_fork() {
         descriptor.accept_turn.store(0);
         // The calls that went on with it exist in the parent only.
         if (descriptor.private_references.exchange(0) > 0) host::raw_close(fd);
+        descriptor.private_closing.store(0);
     });
 }
 

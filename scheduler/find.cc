@@ -170,6 +170,17 @@ bool recheck_after_release(Worker* worker) {
     return true;
 }
 
+// What the sleeper woke up for may be another processor's, whose worker is busy or which is idle.
+// Left to stealing it would wait until this worker may spin, which looks for it again and again
+// meanwhile (some 25 times for each timer of ten fibers that sleep for 1 ms).
+void run_overdue_timers(const Processor* mine) {
+    const int64_t now = Platform::now_ns();
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        Processor* other = g_scheduler.processors[i];
+        if (other != mine && other->timers.earliest_ns() <= now) run_timers(other, now);
+    }
+}
+
 // Last resort of an idle worker: one of them sleeps in the pollers until an event or the earliest
 // timer.  Null: nothing for this worker, or another one sleeps there already.
 Fiber* sleep_for_events(Worker* worker, bool* retry) {
@@ -201,8 +212,9 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     }
     acquire_processor(worker, processor);
     *retry = true;
-    if (fibers == nullptr) return nullptr;
-    return first_and_ready_rest(fibers);
+    if (fibers != nullptr) return first_and_ready_rest(fibers);
+    run_overdue_timers(processor);
+    return nullptr;
 }
 
 // Fairness across processors (W6): a busy processor never runs out of its own events, so it would

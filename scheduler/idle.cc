@@ -126,7 +126,7 @@ Worker* create_worker() {
     worker->wake_word.store(0);
     worker->cpu_timer = -1;
     worker->timer_tick = 0;
-    worker->slice_start_ns = 0;  // a new thread's CPU clock starts again
+    worker->slice_start_ns = worker->ticked_cpu_ns = 0;  // a new thread's CPU clock starts again
     worker->kernel_mask = 0;
     worker->alternate_stack = 0;
     worker->mask_generation = 0;

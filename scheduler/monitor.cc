@@ -29,7 +29,8 @@ constexpr int64_t kTimerAskNs = 20000;            // an overdue timer: its proce
 constexpr int64_t kTimerLateNs = 100000;          // and then the monitor runs it itself
 constexpr int64_t kUpdateEveryNs = 1000000000;    // Go's: affinity and cgroup limit
 constexpr int64_t kCoveredTimerLateNs = 4000000;  // while somebody sleeps in the pollers
-constexpr int kIdleRounds = 10;              // of the longest sleep, before the sleep without limit
+constexpr int64_t kRestNs =
+    100000000;  // nothing happens for so long before the sleep without limit
 constexpr int64_t kMissedAfterNs = 5000000;  // outside the runtime and not scheduled: look closer
 
 constexpr int64_t kSecondLookNs = 1000000;  // after one that found a worker that may be asleep
@@ -218,6 +219,14 @@ bool nothing_to_watch() {
            g_scheduler.thread_refused.load() == 0;
 }
 
+// A number that changes when a fiber starts.
+uint32_t fibers_started() {
+    uint32_t sum = 0;
+    for (int i = 0; i < g_scheduler.made_count; i++)
+        sum += g_scheduler.processors[i]->schedule_tick.load(std::memory_order_relaxed);
+    return sum;
+}
+
 bool one_round(int64_t now) {
     bool did_something = false;
     if (g_scheduler.thread_refused.exchange(0) != 0) {
@@ -277,19 +286,25 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
 [[noreturn]] void monitor_main(void* argument) {
     t_current = &static_cast<Worker*>(argument)->scheduler_fiber;
     int64_t sleep_ns = kShortestSleepNs;
-    int idle_rounds = 0, idle_since = 0;
+    int idle_rounds = 0;
     int64_t next_trace = Platform::now_ns();
+    int64_t active_ns = next_trace;
+    uint32_t activity = 0;
     int64_t next_update = next_trace + kUpdateEveryNs;
     for (;;) {
         const int64_t trace_ns = options().schedtrace_ms * 1000000;
         int64_t now = Platform::now_ns();
-        // A server that is idle between requests would pay a wake-up of this thread for each: only
-        // after a while without work it sleeps for good, and the next processor in use wakes it.
-        idle_since = nothing_to_watch() ? idle_since + 1 : 0;
-        if (idle_since > kIdleRounds && sleep_ns == kLongestSleepNs) {
+        // A server that is idle between requests, and a program of short sleeps, would pay a
+        // wake-up of this thread and a burst of its rounds for each: only after a while in which no
+        // fiber ran it sleeps for good, and the next processor in use wakes it.
+        const uint32_t starts = fibers_started();
+        if (starts != activity || !nothing_to_watch()) active_ns = now;
+        activity = starts;
+        if (now - active_ns > kRestNs && sleep_ns == kLongestSleepNs) {
             deep_sleep(trace_ns > 0 ? next_trace : kNever);
             sleep_ns = kShortestSleepNs;
-            idle_rounds = idle_since = 0;
+            idle_rounds = 0;
+            active_ns = Platform::now_ns();
         } else {
             short_sleep(now, sleep_ns);
         }

@@ -64,6 +64,7 @@ struct Descriptor {
     bool made_here = false;          // created by this process: nobody else saw its flags
     uint8_t temporary_nonblock = 0;  // calls that run with O_NONBLOCK set by us
     Platform::Atomic<int32_t> private_references{0};  // waiters that go on with this duplicate
+    Platform::Atomic<int8_t> private_closing{0};      // callers that give one of these back
     // Written by any caller that found out; a stale value costs a try, never an answer.
     uint8_t no_nowait = 0;      // directions in which RWF_NOWAIT is refused
     uint8_t device = 0;         // of its st_dev, set with the kind: part of the prediction's key

@@ -229,7 +229,7 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
         if (!lost_its_sender(info)) return;
     }
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
-    if (info->si_code == SI_TIMER && fiber != nullptr) cpu_time_tick(fiber, timer_period_ns());
+    if (info->si_code == SI_TIMER && fiber != nullptr && !g_cpu_accounting) cpu_time_tick(fiber);
     if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
     const int saved_errno = errno;
     if (info->si_code == SI_TIMER) {

@@ -103,6 +103,7 @@ struct Worker {
     uintptr_t alternate_stack = 0;  // what the kernel has for this thread
     int cpu_timer = -1;
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer
+    int64_t ticked_cpu_ns = 0;   // its CPU time at the last tick of cpu_time.h
     int64_t slice_start_ns = 0;  // CPU time of the worker at the first fire that saw this tick
     host::SwitchRing switches;   // the monitor's
     int busy_timer = -1;

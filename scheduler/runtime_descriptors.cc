@@ -19,6 +19,7 @@ std::atomic<int> runtime_descriptor_count{0};
 std::atomic<int> lowest_runtime_descriptor{INT32_MAX};
 
 Lock limit_lock;  // two that raise the limit at once would leave it raised
+std::atomic<int> private_being_made{0};
 
 }  // namespace
 
@@ -31,10 +32,11 @@ rlimit raised_limit(const rlimit& limit, rlim_t more) {
     return raised;
 }
 
+namespace {
+
 // A duplicate out of the program's way: above its limit where that may be raised for a moment, so
-// that no number which the program can have is taken, else as high as possible.
-int duplicate_high(int fd) {
-    LockGuard guard(limit_lock);
+// that no number which the program can have is taken, else as high as possible.  limit_lock held.
+int duplicate_locked(int fd) {
     rlimit limit{};
     if (host::raw_syscall(SYS_prlimit64, 0, RLIMIT_NOFILE, nullptr, &limit) != 0) return -1;
     constexpr rlim_t kHighest = 1 << 16;  // the kernel's table grows with the highest number
@@ -53,7 +55,10 @@ int duplicate_high(int fd) {
     return made < 0 ? -1 : static_cast<int>(made);
 }
 
-namespace {
+int duplicate_high(int fd) {
+    LockGuard guard(limit_lock);
+    return duplicate_locked(fd);
+}
 
 // The number that the program's next open would get stays free.
 int move_up(long fd) {
@@ -119,6 +124,39 @@ bool evade_runtime_descriptor(int fd) {
         return true;
     }
     return true;
+}
+
+int duplicate_private(int fd, Descriptor** copy) {
+    private_being_made.fetch_add(1);
+    int made = -1;
+    {
+        LockGuard guard(limit_lock);
+        made = duplicate_locked(fd);
+        *copy = made >= 0 ? descriptor_of(made) : nullptr;
+        if (*copy != nullptr) (*copy)->private_references.store(1);
+    }
+    private_being_made.fetch_sub(1);
+    return made;
+}
+
+namespace {
+
+bool has_private_references(int fd) {
+    const Descriptor* descriptor = descriptor_if_known(fd);
+    return descriptor != nullptr &&
+           (descriptor->private_references.load(std::memory_order_relaxed) > 0 ||
+            descriptor->private_closing.load(std::memory_order_relaxed) > 0);
+}
+
+}  // namespace
+
+bool is_private_descriptor(int fd) {
+    if (has_private_references(fd)) return true;
+    if (__builtin_expect(private_being_made.load(std::memory_order_relaxed) == 0, 1)) return false;
+    // Perhaps it is this one, open already and not marked yet.
+    OptionalSection section;
+    LockGuard guard(limit_lock);
+    return has_private_references(fd);
 }
 
 int next_runtime_descriptor(int first) {

@@ -9,12 +9,17 @@
 
 namespace pfiber {
 
+struct Descriptor;
+
 // `more` numbers than the limit has, or as many as the hard limit leaves; beyond that only where it
 // leaves none, since it takes privilege.
 rlimit raised_limit(const rlimit& limit, rlim_t more);
 
-// A duplicate of `fd` out of the program's way, close-on-exec; -1: no number is left.  Any thread.
-int duplicate_high(int fd);
+// A duplicate of `fd` out of the program's way, close-on-exec, for calls that wait on a number
+// which the program closes; with one reference to it, the caller's (*copy null: no memory to count
+// them, and it is visible).  -1: no number is left.  Any thread, in the runtime.
+int duplicate_private(int fd, Descriptor** copy);
+bool is_private_descriptor(int fd);  // any thread
 
 // Takes a descriptor that was just created (or -errno) for the runtime and returns the number that
 // it has from now on, -1 for an error.  One caller at a time: the start,

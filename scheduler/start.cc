@@ -48,78 +48,89 @@ bool adopt_main(Fiber* fiber) {
     return true;
 }
 
-}  // namespace
+// Once in a process's life the main fiber is made; a fork child starts again with another one.
+bool find_identity(const char** reason) {
+    if (the_main_fiber != nullptr) return host::identity_probe(reason, &g_start_error);
+    host::identity_disable_rseq();
+    *reason = "neither FSGSBASE nor arch_prctl: the thread pointer cannot be set";
+    if (!host::detect_fsgsbase() || !host::identity_probe(reason, &g_start_error)) return false;
+    Fiber* fiber = new (&main_fiber_storage) Fiber;
+    fiber->tp = host::thread_pointer();
+    fiber->id = 1;
+    fiber->tid = static_cast<uint32_t>(host::raw_getpid());
+    the_main_fiber = fiber;
+    return true;
+}
 
-Fiber* main_fiber() { return the_main_fiber; }
-
-bool runtime_start(const char** reason) {
-    if (the_main_fiber == nullptr) {
-        host::identity_disable_rseq();
-        *reason = "neither FSGSBASE nor arch_prctl: the thread pointer cannot be set";
-        if (!host::detect_fsgsbase()) return false;
-        if (!host::identity_probe(reason, &g_start_error)) return false;
-        Fiber* fiber = new (&main_fiber_storage) Fiber;
-        fiber->tp = host::thread_pointer();
-        fiber->id = 1;
-        fiber->tid = static_cast<uint32_t>(host::raw_getpid());
-        the_main_fiber = fiber;
-    } else if (!host::identity_probe(reason, &g_start_error)) {  // a fork child starts again
-        return false;
-    }
-    Fiber* fiber = the_main_fiber;
-    fiber->depth = 1;
-    LinuxPlatform::chaos_seed = options().chaos_seed;
-
+bool make_first_processors(int count, const char** reason) {
     *reason = "no memory for the processors";
     g_start_error = ENOMEM;
-    Scheduler& scheduler = g_scheduler;
-    const int count = processor_count();
     const long memory = host::raw_mmap(nullptr, sizeof(Processor) * static_cast<size_t>(count),
                                        PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (host::is_error(memory)) return fiber->depth = 0, false;
+    if (host::is_error(memory)) return false;
     auto* processors = reinterpret_cast<Processor*>(memory);
     for (int i = 0; i < count; i++) {
-        scheduler.processors[i] = new (&processors[i]) Processor;
-        scheduler.processors[i]->id = i;
+        g_scheduler.processors[i] = new (&processors[i]) Processor;
+        g_scheduler.processors[i]->id = i;
     }
-    scheduler.processor_count = count;
+    g_scheduler.processor_count = count;
     *reason = "no epoll instance (RLIMIT_NOFILE, fs.epoll.max_user_watches or memory)";
-    if (!pollers_start(count)) {
-        pollers_reset_after_fork();
-        return fiber->depth = 0, false;
-    }
-    scheduler.registry.all_next = scheduler.registry.all_prev = &scheduler.registry;
-    *reason = "no memory for a worker";
-    g_start_error = ENOMEM;
-    if (!adopt_main(fiber)) return fiber->depth = 0, false;
+    if (pollers_start(count)) return true;
+    pollers_reset_after_fork();
+    return false;
+}
+
+// The calling thread goes on as this fiber, on a worker of its own.
+void become_fiber(Fiber* fiber) {
+    Fiber& head = g_scheduler.registry;
     {
-        LockGuard guard(scheduler.lock);
-        for (int i = count - 1; i > 0; i--) put_idle_processor(scheduler.processors[i]);
-    }
-    {
-        LockGuard guard(scheduler.registry_lock);
-        Fiber& head = scheduler.registry;
+        LockGuard guard(g_scheduler.registry_lock);
         fiber->all_next = fiber->all_prev = &head;
         head.all_next = head.all_prev = fiber;
     }
-    scheduler.live.store(1);
+    g_scheduler.live.store(1);
     fiber->cpu_ns = host::clock_ns(CLOCK_PROCESS_CPUTIME_ID);  // it was the only thread
+    fiber->worker->ticked_cpu_ns = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
     fiber->state.store(FiberState::kRunning);
     host::set_tid_field(fiber->tp, fiber->tid);
     t_current = t_owner = fiber;
     host::read_alternate_stack(&fiber->alternate_stack, &fiber->alternate_stack_size,
                                &fiber->alternate_stack_flags);
     fiber->worker->alternate_stack = fiber->alternate_stack;
+}
+
+bool start_watching(Fiber* fiber, const char** reason) {
     *reason = "no handler for the signal that preempts (PFIBER_SIGNAL)";
-    bool is_complete = preempt_install();
-    if (is_complete) {
-        alternate_stack_told(fiber->alternate_stack_size);
-        preempt_worker_started(fiber->worker);
-        *reason = "no kernel thread for the monitor (RLIMIT_NPROC, pids cgroup or memory)";
-        is_complete = monitor_start();
-        if (!is_complete) preempt_uninstall();
+    if (!preempt_install()) return false;
+    alternate_stack_told(fiber->alternate_stack_size);
+    preempt_worker_started(fiber->worker);
+    *reason = "no kernel thread for the monitor (RLIMIT_NPROC, pids cgroup or memory)";
+    if (monitor_start()) return true;
+    preempt_uninstall();
+    return false;
+}
+
+}  // namespace
+
+Fiber* main_fiber() { return the_main_fiber; }
+
+bool runtime_start(const char** reason) {
+    if (!find_identity(reason)) return false;
+    Fiber* fiber = the_main_fiber;
+    fiber->depth = 1;
+    LinuxPlatform::chaos_seed = options().chaos_seed;
+    const int count = processor_count();
+    if (!make_first_processors(count, reason)) return fiber->depth = 0, false;
+    g_scheduler.registry.all_next = g_scheduler.registry.all_prev = &g_scheduler.registry;
+    *reason = "no memory for a worker";
+    g_start_error = ENOMEM;
+    if (!adopt_main(fiber)) return fiber->depth = 0, false;
+    {
+        LockGuard guard(g_scheduler.lock);
+        for (int i = count - 1; i > 0; i--) put_idle_processor(g_scheduler.processors[i]);
     }
-    if (!is_complete) {
+    become_fiber(fiber);
+    if (!start_watching(fiber, reason)) {
         t_current = t_owner = nullptr;
         pollers_reset_after_fork();
         return fiber->depth = 0, false;

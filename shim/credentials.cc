@@ -24,7 +24,8 @@ constexpr int kMostThreads = 4096;
 struct Request {
     std::atomic<int> active{0};
     std::atomic<int> error{0};
-    long number, arguments[3];
+    std::atomic<long> result{0};
+    long number, arguments[4];
     std::atomic<int> count{0};
     struct {
         std::atomic<int> tid;
@@ -112,8 +113,10 @@ void credentials_check() {
     const int tid = host::raw_gettid();
     for (int i = 0; i < request.count.load(); i++) {
         if (request.threads[i].tid.load() != tid || request.threads[i].done.load() != 0) continue;
-        const long rc = host::raw_syscall(request.number, request.arguments[0],
-                                          request.arguments[1], request.arguments[2]);
+        const long rc =
+            host::raw_syscall(request.number, request.arguments[0], request.arguments[1],
+                              request.arguments[2], request.arguments[3]);
+        request.result.store(rc);
         if (rc != 0) request.error.store(static_cast<int>(-rc));
         request.threads[i].done.store(1);
     }
@@ -123,18 +126,24 @@ void credentials_serve() { credentials_check(); }
 
 namespace {
 
+// Request locked.
+void open_request(long number, long a, long b, long c, long d) {
+    request.number = number;
+    request.arguments[0] = a;
+    request.arguments[1] = b;
+    request.arguments[2] = c;
+    request.arguments[3] = d;
+    request.count.store(0);
+    request.error.store(0);
+    request.active.store(1, std::memory_order_release);
+}
+
 long broadcast(long number, long a, long b, long c, int* error) {
     OptionalSection section;
     LockGuard guard(request_lock);
     const long rc = host::raw_syscall(number, a, b, c);
     if (rc != 0) return rc;
-    request.number = number;
-    request.arguments[0] = a;
-    request.arguments[1] = b;
-    request.arguments[2] = c;
-    request.count.store(0);
-    request.error.store(0);
-    request.active.store(1, std::memory_order_release);
+    open_request(number, a, b, c, 0);
     // A thread cloned meanwhile inherits either credentials: look again until nobody is new.
     while (ask_new_threads(host::raw_gettid())) {
         request_monitor(kServeCredentials);
@@ -146,6 +155,25 @@ long broadcast(long number, long a, long b, long c, int* error) {
 }
 
 }  // namespace
+
+long call_as_parent(long number, long a, long b, long c, long d) {
+    OptionalSection section;
+    LockGuard guard(request_lock);
+    long result = -ESRCH;
+    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr && result == -ESRCH;
+         worker = worker->all_next) {
+        if (!worker->has_children) continue;
+        open_request(number, a, b, c, d);
+        request.result.store(-ESRCH);
+        if (ask(worker->tid.load(), host::raw_gettid())) {
+            request_monitor(kServeCredentials);
+            await_all();
+        }
+        request.active.store(0);
+        result = request.result.load();
+    }
+    return result;
+}
 
 long set_credentials(long number, long a, long b, long c) {
     int error = 0;

@@ -9,6 +9,11 @@ namespace pfiber::shim {
 // Outside the runtime, on a fiber.
 long set_credentials(long number, long a, long b, long c);
 
+// The same call on one kernel thread after the other of those that forked, until one does not say
+// ESRCH: to the kernel a child's parent is a thread, and the fiber that forked may be on another by
+// now.  Its result, or -ESRCH.  Outside the runtime, on a fiber.
+long call_as_parent(long number, long a, long b, long c, long d);
+
 // A kernel thread looks whether it is asked; in the preemption handler, any context.
 void credentials_check();
 // The monitor blocks signals and looks when it is requested.

@@ -254,7 +254,9 @@ void set_thread_fields(uintptr_t tp) {
 
 }  // namespace
 
-bool identity_probe(const char** reason, long* error) {
+namespace {
+
+bool read_published_layout(const char** reason) {
     IdentityLayout& layout = identity_layout;
     const uint32_t* size = published("_thread_db_sizeof_pthread");
     auto static_info = reinterpret_cast<void (*)(size_t*, size_t*)>(
@@ -295,7 +297,14 @@ bool identity_probe(const char** reason, long* error) {
     if (resp == nullptr) return false;
     layout.resolver_pointer =
         static_cast<ptrdiff_t>(reinterpret_cast<uintptr_t>(resp) - thread_pointer());
+    return true;
+}
 
+}  // namespace
+
+bool identity_probe(const char** reason, long* error) {
+    IdentityLayout& layout = identity_layout;
+    if (!read_published_layout(reason)) return false;
     ProbeResult probe{};
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

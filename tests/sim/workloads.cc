@@ -420,6 +420,7 @@ void fairness();
 void resizing();
 void returns();
 void predicted();
+void rules();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},
@@ -455,6 +456,7 @@ const Workload kWorkloads[] = {
     {"resizing", resizing},
     {"returns", returns},
     {"predicted", predicted},
+    {"rules", rules},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 

@@ -36,9 +36,9 @@ void resize_now_and_then(void (*rest)(int64_t ns)) {
 // that went (queued, timed, at a descriptor, in a call, computing, bound) is not lost.
 void resizing() {
     static const char* const kNotThese[] = {
-        "idle",      "mass_spawn",     "fairness", "returns",     "convoy",
-        "pair",      "starved_global", "ready_io", "late_timers", "unfair_mutex",
-        "long_rest", "many_sockets",   "resizing"};
+        "idle",         "mass_spawn", "fairness",       "returns",      "rules",
+        "convoy",       "pair",       "starved_global", "ready_io",     "late_timers",
+        "unfair_mutex", "long_rest",  "spilled",        "many_sockets", "resizing"};
     const Workload* beside = nullptr;
     while (beside == nullptr) {
         beside = &kWorkloads[g_program.below(kWorkloadCount)];

@@ -2,22 +2,11 @@
 // bind to them: each waits once for another thread, and fails once as its manual page says.
 // expect: fibers>=2 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_io>=18 parks_timer>=20
 #include "../../support/twin.h"
+#include "../../support/spelled.h"
 
-#include <dlfcn.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <threads.h>
-
-template <class F>
-static F* spelled(const char* name) {
-    void* found = dlsym(RTLD_DEFAULT, name);
-    if (found == nullptr)
-        found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
-    if (found == nullptr) fprintf(stderr, "%s\n", name);
-    CHECK(found != nullptr);
-    printf("%s\n", name);
-    return (F*)found;
-}
 
 static int fds[2];
 static sem_t ask;

@@ -2,25 +2,14 @@
 // the calls that make processes, each once with success and once as its manual page refuses.
 // expect: fibers>=2 native_fallbacks=0 missed_blocking=0 handoffs>=16 parks_signal>=3
 #include "../../support/twin.h"
+#include "../../support/spelled.h"
 
 #include <aio.h>
-#include <dlfcn.h>
 #include <netdb.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
 #include <sys/wait.h>
-
-template <class F>
-static F* spelled(const char* name) {
-    void* found = dlsym(RTLD_DEFAULT, name);
-    if (found == nullptr)
-        found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
-    if (found == nullptr) fprintf(stderr, "%s\n", name);
-    CHECK(found != nullptr);
-    printf("%s\n", name);
-    return (F*)found;
-}
 
 static sem_t ask;
 static void (*late)();

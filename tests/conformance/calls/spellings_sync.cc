@@ -2,19 +2,7 @@
 // thread, and fails once as its manual page says.
 // expect: fibers>=8 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_sync>=10
 #include "../../support/twin.h"
-
-#include <dlfcn.h>
-
-template <class F>
-static F* spelled(const char* name) {
-    void* found = dlsym(RTLD_DEFAULT, name);
-    if (found == nullptr)
-        found = dlvsym(RTLD_DEFAULT, name, "GLIBC_2.2.5");  // for old programs only
-    if (found == nullptr) fprintf(stderr, "%s\n", name);
-    CHECK(found != nullptr);
-    printf("%s\n", name);
-    return (F*)found;
-}
+#include "../../support/spelled.h"
 
 using MutexCall = int(pthread_mutex_t*);
 using LockCall = int(pthread_rwlock_t*);

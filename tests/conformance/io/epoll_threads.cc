@@ -172,14 +172,14 @@ static void flags() {
     int listener = tcp_listen(5);
     looked_at[0] = looked_at[1] = socket(AF_INET, SOCK_STREAM, 0);
     pthread_t t = start(look, nullptr);
-    for (int i = 0; i < 100; i++) {
+    for (int i = 0; i < 24; i++) {
         sockaddr_in a = loopback(port_of(listener));
         CHECK(connect(looked_at[0], (sockaddr*)&a, sizeof a) == 0);
         int peer = accept(listener, nullptr, nullptr);
         put(peer, "x", 1);
         char c;
         CHECK(take(looked_at[0], &c, 1) == 1);
-        pid_t child = i % 25 ? -1 : fork();
+        pid_t child = i % 8 ? -1 : fork();
         if (child == 0) {
             char script[128];
             snprintf(script, sizeof script,

@@ -2,39 +2,10 @@
 // processors, so the others are to get theirs while one sleeps.
 // expect: missed_blocking>=20
 // limit: 40
-#include <sys/syscall.h>
-
 #include "switching.h"
-
-enum { kThreads = 20, kSleeps = 8, kSleepNs = 20000000 };
-
-static long inline_nanosleep(const struct timespec* pause) {
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(SYS_nanosleep), "D"(pause), "S"(0)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-static int slept;
-
-static void* sleeper(void* argument) {
-    const struct timespec pause = {0, kSleepNs};
-    for (int i = 0; i < kSleeps; i++) {
-        struct timespec left = pause;
-        long rc = inline_nanosleep(&left);
-        CHECK(rc == 0 || rc == -EINTR);
-        __atomic_fetch_add(&slept, 1, __ATOMIC_RELAXED);
-        sched_yield();
-    }
-    return argument;
-}
+#include "unseen.h"
 
 int main(void) {
-    pthread_t threads[kThreads];
-    for (int i = 0; i < kThreads; i++) threads[i] = spawn(sleeper, NULL);
-    for (int i = 0; i < kThreads; i++) join(threads[i]);
-    printf("%d sleeps\n", slept);
+    sleep_unseen();
     return 0;
 }

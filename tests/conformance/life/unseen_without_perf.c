@@ -10,31 +10,7 @@
 #include <sys/syscall.h>
 
 #include "switching.h"
-
-enum { kThreads = 20, kSleeps = 8, kSleepNs = 20000000 };
-
-static long inline_nanosleep(const struct timespec* pause) {
-    long result;
-    __asm__ volatile("syscall"
-                     : "=a"(result)
-                     : "a"(SYS_nanosleep), "D"(pause), "S"(0)
-                     : "rcx", "r11", "memory");
-    return result;
-}
-
-static int slept;
-
-static void* sleeper(void* argument) {
-    const struct timespec pause = {0, kSleepNs};
-    for (int i = 0; i < kSleeps; i++) {
-        struct timespec left = pause;
-        long rc = inline_nanosleep(&left);
-        CHECK(rc == 0 || rc == -EINTR);
-        __atomic_fetch_add(&slept, 1, __ATOMIC_RELAXED);
-        sched_yield();
-    }
-    return argument;
-}
+#include "unseen.h"
 
 // As container runtimes and Debian's stock kernel do.
 static void refuse_perf(void) {
@@ -52,9 +28,6 @@ static void refuse_perf(void) {
 
 int main(void) {
     refuse_perf();
-    pthread_t threads[kThreads];
-    for (int i = 0; i < kThreads; i++) threads[i] = spawn(sleeper, NULL);
-    for (int i = 0; i < kThreads; i++) join(threads[i]);
-    printf("%d sleeps\n", slept);
+    sleep_unseen();
     return 0;
 }

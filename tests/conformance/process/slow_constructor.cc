@@ -1,13 +1,18 @@
 // A constructor that sleeps while it holds the loader's lock: threads that do not need the lock go
 // on, threads that do (dlopen, dl_iterate_phdr, a C++ exception) get it afterwards.
 // module: slow_constructor.c
+// flags: -rdynamic
+// limit: 60
 // expect: fibers>=6 native_fallbacks=0 locked=0
 #include "../../support/twin.h"
 
 #include <dlfcn.h>
 #include <link.h>
 
-static volatile int turns;
+// Looked for by the module.
+extern "C" {
+volatile int turns;
+}
 static volatile bool done, loading;
 static void* goes_on(void*) {
     while (!done) {

@@ -1,0 +1,240 @@
+// Go's rules one at a time, as far as they show: orders, shares and counts that a scheduler which
+// breaks the rule gets wrong although every fiber runs in the end.  See scheduler/GO_RULES.md.
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "scheduler/base/counters.h"
+#include "tests/sim/workload.h"
+
+namespace pfiber::sim {
+
+void rules();
+
+namespace {
+
+constexpr int64_t kUs = 1000, kMs = 1000000;
+
+void expect(bool is_so, const char* rule) {
+    if (!is_so) fail("rule %s", rule);
+}
+
+// What ran, in order: each fiber adds its letter.
+std::string order;
+
+void go_and_note(char letter) {
+    go([letter] { order += letter; });
+}
+
+void expect_order(const char* want, const char* rule) {
+    if (order != want) fail("rule %s: order %s, expected %s", rule, order.c_str(), want);
+    order.clear();
+}
+
+// A5: the one made last runs first, in the next slot; those before it in order of arrival.
+void next_slot_first() {
+    for (char letter = 'a'; letter <= 'e'; letter++) go_and_note(letter);
+    sleep_for(kMs);
+    expect_order("eabcd", "A5, the next slot");
+}
+
+// A9: own ring, then the global queue, then the poller.
+void search_order() {
+    const int fd = g_kernel.open_socket(FileKind::kSocket);
+    File* file = g_kernel.file(fd);
+    Group group(1);
+    go([&] {
+        if (socket_receive(fd) != 1) fail("receive failed");
+        order += 'p';
+        group.done();
+    });
+    sleep_for(kMs);  // it waits
+    // Made by another kernel thread: through the global queue.
+    start_foreign([] { go_and_note('g'); });
+    g_machine.at(now() + 100 * kUs, [file] { g_kernel.peer_sends(file, 1); });
+    burn(400 * kUs);
+    go_and_note('l');
+    group.wait();
+    sleep_for(kMs);
+    expect_order("lgp", "A9, where work is looked for");
+}
+
+// A14: what one look at the poller brings runs in the order in which it happened.
+void batch_order() {
+    constexpr int kSockets = 20;
+    static File* files[kSockets];
+    Group group(kSockets);
+    for (int i = 0; i < kSockets; i++) {
+        const int fd = g_kernel.open_socket(FileKind::kSocket);
+        files[i] = g_kernel.file(fd);
+        go([&group, fd, i] {
+            if (socket_receive(fd) != 1) fail("receive failed");
+            order += static_cast<char>('a' + i);
+            group.done();
+        });
+    }
+    sleep_for(kMs);  // all wait
+    for (int i = 0; i < kSockets; i++)
+        g_machine.at(now() + (100 + i) * kUs,
+                     [i] { g_kernel.peer_sends(files[kSockets - 1 - i], 1); });
+    burn(400 * kUs);
+    group.wait();
+    expect_order("tsrqponmlkjihgfedcba", "A14, ready fibers in order of arrival");
+}
+
+// A21: who is preempted waits behind what was made runnable meanwhile, also in the global queue.
+void preempted_is_last() {
+    Group group(2);
+    go([&group] {
+        burn(40 * kMs);
+        order += 'h';
+        group.done();
+    });
+    go([&group] {
+        start_foreign([] { go_and_note('g'); });
+        burn(kMs);
+        go_and_note('l');
+        order += 'f';
+        group.done();
+    });
+    group.wait();
+    sleep_for(kMs);
+    expect_order("flgh", "A21, a preempted fiber goes to the tail of the global queue");
+}
+
+// A7: with n in the global queue a processor takes n / processors + 1, half a ring at most.
+void fair_shares() {
+    static Fiber dummies[400];
+    for (Fiber& dummy : dummies) dummy.state.store(FiberState::kRunnable);
+    Fiber* fiber = self();
+    RuntimeSection section(fiber);
+    Processor* mine = fiber->worker->processor;
+    LockGuard guard(g_scheduler.lock);
+    const auto taken_of = [mine](int32_t queued, int limit) {
+        for (int32_t i = 0; i < queued; i++) g_scheduler.global.push_back(&dummies[i]);
+        bool inherits = false;
+        int32_t taken = global_take(mine, limit) == &dummies[0] ? 1 : 0;
+        while (mine->queue.get(&inherits) != nullptr) taken++;
+        int32_t left = g_scheduler.global.size.load();
+        while (left > 0) left -= global_take(mine, 1) != nullptr ? 1 : 0;
+        return taken;
+    };
+    const int32_t count = g_scheduler.processor_count;
+    for (const int32_t queued : {1, 2, 5, 60, 400}) {
+        const int32_t share = std::min({queued / count + 1, queued, 128});
+        expect(taken_of(queued, 0) == share, "A7, a share of the global queue");
+        expect(taken_of(queued, 1) == 1, "A8, one of the global queue");
+    }
+}
+
+// A10: a thief takes half, rounded up.
+void half_is_stolen() {
+    static RunQueue<Platform, Fiber> queue;
+    static Fiber dummies[256];
+    Fiber* batch[128];
+    for (uint32_t count = 1; count <= 256; count++) {
+        for (uint32_t i = 0; i < count; i++)
+            queue.put(&dummies[i], false, [](Fiber**, uint32_t) { fail("the ring overflows"); });
+        expect(queue.grab(batch, false) == count - count / 2, "A10, half of the ring");
+        bool inherits = false;
+        for (uint32_t left = count / 2; left > 0; left--)
+            expect(queue.get(&inherits) == &dummies[count - left], "A10, the older half");
+        expect(queue.is_empty(), "A10, nothing is left");
+    }
+}
+
+// A15: of many idle workers the one that rests for the shortest time is taken.
+void last_in_first_out() {
+    constexpr int64_t kCalls = 12;
+    Group group(kCalls);
+    for (int64_t i = 0; i < kCalls; i++)
+        go([&group] {
+            blocking_call(kMs);
+            group.done();
+        });
+    group.wait();
+    sleep_for(kMs);
+    std::set<const Worker*> used;
+    for (int i = 0; i < 30; i++) {
+        Group one(1);
+        go([&] {
+            blocking_call(50 * kUs);
+            used.insert(self()->worker);
+            one.done();
+        });
+        one.wait();
+        used.insert(self()->worker);
+        sleep_for(300 * kUs);
+    }
+    expect(used.size() <= 5, "A15, idle workers: last in, first out");
+}
+
+// A18: a call keeps its processor for a slice when nobody else wants it and others are idle, and is
+// left alone when it is short; not when somebody waits.
+void retake_conditions() {
+    const bool has_idle = g_scheduler.processor_count > 1;
+    sleep_for(30 * kMs);
+    int64_t retakes = COUNT_VALUE(retakes);
+    short_call(5 * kUs);
+    expect(COUNT_VALUE(retakes) == retakes, "A18, a short call keeps its processor");
+    if (has_idle) {
+        short_call(4 * kMs);
+        expect(COUNT_VALUE(retakes) == retakes, "A18, nobody wants the processor");
+        short_call(60 * kMs);
+        expect(COUNT_VALUE(retakes) == retakes + 1, "A18, a slice is over");
+    }
+    if (has_idle) return;
+    // The first call wakes the monitor up: it looks every 20 us when the second one begins.
+    int64_t waited = 0;
+    Group group(2);
+    go([&] {
+        const int64_t start = now();
+        go([&, start] {
+            waited = now() - start;
+            group.done();
+        });
+        short_call(5 * kMs);
+        group.done();
+    });
+    retakes = COUNT_VALUE(retakes);
+    short_call(40 * kMs);
+    group.wait();
+    expect(COUNT_VALUE(retakes) == retakes + 2, "A18, taken twice");
+    expect(waited < kMs, "A18, somebody waits");
+}
+
+// A26: who comes back from a call has its old processor again if that is idle, although another one
+// was given up after it.
+void old_processor_first() {
+    for (int i = 0; i < 10; i++) {
+        sleep_for(kMs);
+        const int before = self()->last_processor;
+        go([] { burn(500 * kUs); });
+        burn(200 * kUs);  // it is stolen meanwhile
+        blocking_call(kMs);
+        expect(self()->worker->processor->id == before, "A26, back on the old processor");
+    }
+}
+
+}  // namespace
+
+void rules() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;
+    // The kernel decides, or there may be no thread.
+    if (g_config.faults || g_config.cpus <= g_config.processors) return;
+    fair_shares();
+    half_is_stolen();
+    if (g_config.processors == 1) {
+        next_slot_first();
+        search_order();
+        batch_order();
+        preempted_is_last();
+    } else {
+        old_processor_first();
+    }
+    last_in_first_out();
+    retake_conditions();
+}
+
+}  // namespace pfiber::sim
