@@ -341,14 +341,36 @@ void note_overdue_signals() {
     OptionalSection section;
     const timespec now{0, 0};
     siginfo_t info;
-    while (host::raw_syscall(SYS_rt_sigtimedwait, &set, &info, &now, 8) > 0)
+    // No longer than a storm of them lets it: one of each is what a caller may count on.
+    for (int i = 0; i < 64 && host::raw_syscall(SYS_rt_sigtimedwait, &set, &info, &now, 8) > 0; i++)
         note_signal(info.si_signo, &info);
 }
 
 bool signals_are_noted() { return notes_head.load() != notes_tail.load(); }
 
+namespace {
+
+// While the ring is full each further signal goes back to the kernel, which delivers it again
+// before the next instruction: whoever holds the lock would never come to empty the ring.
+class NoSignals {
+  public:
+    NoSignals() {
+        constexpr uint64_t kAll = ~uint64_t{0};
+        host::raw_sigprocmask(SIG_SETMASK, &kAll, &before_);
+    }
+    ~NoSignals() { host::raw_sigprocmask(SIG_SETMASK, &before_, nullptr); }
+    NoSignals(const NoSignals&) = delete;
+    NoSignals& operator=(const NoSignals&) = delete;
+
+  private:
+    uint64_t before_ = 0;
+};
+
+}  // namespace
+
 void dispatch_noted_signals() {
     OptionalSection section;
+    const NoSignals quiet;
     LockGuard guard(notes_lock);
     for (uint64_t tail = notes_tail.load(); notes[tail % kNotes].state.load() == 2; tail++) {
         Note& note = notes[tail % kNotes];

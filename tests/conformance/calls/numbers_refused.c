@@ -35,8 +35,7 @@ static void* ask(void* where) {
     refused("get_robust_list", syscall(SYS_get_robust_list, 0, bad, &length));
     refused("length", syscall(SYS_get_robust_list, 0, &length, bad));
     refused("rt_sigqueueinfo", syscall(SYS_rt_sigqueueinfo, getpid(), SIGUSR1, bad));
-    refused("CPU clock",
-            syscall(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &past, NULL));
+    refused("CPU clock", syscall(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &past, NULL));
     refused("by libc",
             (errno = clock_nanosleep(CLOCK_THREAD_CPUTIME_ID, 0, &past, NULL)) == 0 ? 0 : -1);
     refused("membarrier", syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0));

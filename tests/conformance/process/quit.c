@@ -57,9 +57,9 @@ int main(void) {
     static const struct {
         const char* name;
         void (*send)(void);
-    } ways[] = {{"raise", by_raise},           {"kill", by_kill},     {"group", by_group},
-                {"group id", by_group_id},     {"sigqueue", by_queue}, {"pthread_kill", by_thread},
-                {"tgkill", by_number}, {"unblocked", by_unblocking}};
+    } ways[] = {{"raise", by_raise},       {"kill", by_kill},           {"group", by_group},
+                {"group id", by_group_id}, {"sigqueue", by_queue},      {"pthread_kill", by_thread},
+                {"tgkill", by_number},     {"unblocked", by_unblocking}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++)
         for (int threads = 0; threads < 2; threads++) {
             const pid_t child = fork();
