@@ -5,8 +5,11 @@
 // that finds too few waiters here wakes there too.
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <stdarg.h>
 #include <sys/syscall.h>
+
+#include <atomic>
 
 #include "interpose/hooks.h"
 #include "interpose/io.h"
@@ -373,6 +376,18 @@ long generic_call(Fiber* fiber, interpose::Region region, long number, const lon
     return interpose::region_call(fiber, region, restart, number, a);
 }
 
+std::atomic<bool> program_registered{false};
+
+// The runtime has registered this process for its own use; the program is to see only what it did.
+long membarrier(const long* a) {
+    const bool wants = a[0] == MEMBARRIER_CMD_PRIVATE_EXPEDITED && a[1] == 0;
+    if (wants && !program_registered.load()) return -EPERM;
+    const long answer = host::raw_syscall(SYS_membarrier, a[0], a[1], a[2]);
+    if (answer == 0 && a[0] == MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED)
+        program_registered.store(true);
+    return answer;
+}
+
 long dispatch(long number, const long* a) {
     Fiber* fiber = current_fiber();
     switch (number) {
@@ -394,15 +409,17 @@ long dispatch(long number, const long* a) {
             if (live_fibers() <= 1) host::raw_syscall(SYS_exit_group, a[0]);
             pf_pthread_exit(nullptr);  // does not return
             break;
+        case SYS_membarrier:
+            return membarrier(a);
         // Never blocking, or not returning here as it was called.
         case SYS_getpid:
         case SYS_vfork:
         case SYS_exit_group:
-        case SYS_membarrier:
         case SYS_getrandom:
             break;
         default: {
             long answer = 0;
+            if (interpose::serve_queue_call(number, a, &answer)) return answer;
             if (interpose::serve_thread_call(number, a, &answer)) return answer;
             if (interpose::serve_raw_call(number, a, &answer)) return answer;
             return generic_call(fiber, interpose::Region::kMaybe, number, a);

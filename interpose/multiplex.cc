@@ -370,6 +370,7 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) {
         timespec copy{};  // the kernel writes the time left
+        if (!can_read_if_given(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout != nullptr) copy = *timeout;
         return static_cast<int>(result(host::raw_syscall(
             SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
@@ -405,6 +406,7 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) {
         timespec copy{};
+        if (!can_read_if_given(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout != nullptr) copy = *timeout;
         const struct {
             const sigset_t* mask;
@@ -435,7 +437,7 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     Fiber* fiber = calling_fiber();
     timespec left{};
     if (timeout != nullptr) {
-        if (fiber != nullptr && !can_read(timeout)) return static_cast<int>(result(-EFAULT));
+        if (!can_read(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout->tv_sec < 0 || timeout->tv_usec < 0) return static_cast<int>(result(-EINVAL));
         constexpr int64_t kSecond = 1000000;
         left = {timeout->tv_sec, (timeout->tv_usec % kSecond) * 1000};

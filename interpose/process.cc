@@ -18,6 +18,7 @@
 #include "scheduler/base/counters.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/touch.h"
 #include "scheduler/lock.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
@@ -186,8 +187,8 @@ long raw_fork_call(Fiber* fiber, long number, const long* a) {
     if (number == SYS_clone) is_copy = (a[0] & (CLONE_VM | CLONE_SETTLS)) == 0 && a[1] == 0;
     if (number == SYS_clone3 && a[1] >= CLONE_ARGS_SIZE_VER0) {
         const auto* wanted = reinterpret_cast<const clone_args*>(a[0]);
-        is_copy = wanted != nullptr && (wanted->flags & (CLONE_VM | CLONE_SETTLS)) == 0 &&
-                  wanted->stack == 0;
+        is_copy = host::can_read(wanted, CLONE_ARGS_SIZE_VER0) &&
+                  (wanted->flags & (CLONE_VM | CLONE_SETTLS)) == 0 && wanted->stack == 0;
     }
     const auto call = [&] {
         return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);

@@ -157,6 +157,9 @@ long serve_exit_words(long number, const long* a, bool* is_ours) {
             Fiber* whose = a[0] == 0 ? fiber : fiber_with_tid(static_cast<uint32_t>(a[0]));
             *is_ours = whose != nullptr;
             if (whose == nullptr) return 0;
+            if (!can_write(as<void*>(a[1]), sizeof(void*)) ||
+                !can_write(as<void*>(a[2]), sizeof(size_t)))
+                return -EFAULT;
             return shim::exit_robust_list_get(whose, as<void**>(a[1]), as<size_t*>(a[2]));
         }
     }
@@ -283,6 +286,7 @@ long serve(long number, const long* a, bool* is_ours) {
         SERVE(sigaltstack, sigaltstack)
 #undef SERVE
         case SYS_clock_nanosleep:
+            if (a[0] == CLOCK_THREAD_CPUTIME_ID) break;  // refused with another error than by libc
             return -served(&pf_clock_nanosleep, a);
         case SYS_fcntl:
             return in_kernel_form(

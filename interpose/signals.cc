@@ -3,17 +3,20 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 
 #include <atomic>
 
 #include "interpose/clocks.h"
 #include "interpose/hooks.h"
+#include "interpose/raw_calls.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/touch.h"
 #include "scheduler/processor.h"
 #include "scheduler/runtime.h"
 #include "shim/cancel.h"
+#include "shim/inspect.h"
 #include "shim/signal.h"
 #include "shim/thread.h"
 
@@ -78,6 +81,16 @@ siginfo_t info_from_self(int signal, int code) {
     return info;
 }
 
+// RLIMIT_SIGPENDING, which the kernel counts for real-time signals; ours are not in its count.
+bool may_queue_no_more(int signal) {
+    if (signal < 32) return false;
+    struct {
+        uint64_t current, most;
+    } limit{};
+    return host::raw_syscall(SYS_prlimit64, 0, RLIMIT_SIGPENDING, nullptr, &limit) == 0 &&
+           signals_queued() >= limit.current;
+}
+
 int send_directed(Fiber* target, int signal, const siginfo_t* info) {
     if (signal < 0 || signal > 64) return EINVAL;
     const FiberState state = target->state.load();
@@ -85,6 +98,7 @@ int send_directed(Fiber* target, int signal, const siginfo_t* info) {
     if (state == FiberState::kFree) return ESRCH;
     if (signal == 0) return 0;
     if (signal == 32 || signal == 33) return EINVAL;
+    if (may_queue_no_more(signal)) return EAGAIN;
     const int rc = send_to_fiber(target, signal, info);
     if (Fiber* self = current_fiber()) check_attention(self);
     return rc;
@@ -212,21 +226,52 @@ bool is_for_own_handler(pid_t process, int signal) {
            process == host::raw_getpid() && !is_default(signal) && !is_ignored(signal);
 }
 
-int pf_kill(pid_t process, int signal) {
+// The caller's own process ends before the call returns; nobody needs a list of its threads.
+void expect_default_action(pid_t process, int signal) {
+    if (signal != SIGQUIT || !signals_wrapped() || current_fiber() == nullptr) return;
+    const bool includes_own = process == 0 || process == host::raw_getpid() ||
+                              process == -host::raw_syscall(SYS_getpgid, 0);
+    if (includes_own) unwatch_quit();
+}
+
+Fiber* fiber_of_id(pid_t id) {
+    return id >= static_cast<pid_t>(kFirstFiberTid) ? fiber_with_tid(static_cast<uint32_t>(id))
+                                                    : nullptr;
+}
+
+// The kernel takes the id of any thread for its process's, and prefers that thread.
+void send_by_id(pid_t id, int signal, const siginfo_t* info) {
+    Fiber* fiber = fiber_of_id(id);
+    if (fiber != nullptr && (thread_of(fiber)->mask & signal_bit(signal)) == 0)
+        send_directed(fiber, signal, info);
+    else
+        send_to_process(signal, info);
+}
+
+long queue_to_process(pid_t id, int signal, const siginfo_t* info) {
+    const pid_t process = fiber_of_id(id) != nullptr ? host::raw_getpid() : id;
+    expect_default_action(process, signal);
+    if (!is_for_own_handler(process, signal))
+        return host::raw_syscall(SYS_rt_sigqueueinfo, process, signal, info);
+    if (may_queue_no_more(signal)) return -EAGAIN;
+    send_by_id(id, signal, info);
+    return 0;
+}
+
+int pf_kill(pid_t id, int signal) {
+    const pid_t process = fiber_of_id(id) != nullptr ? host::raw_getpid() : id;
+    expect_default_action(process, signal);
     if (!is_for_own_handler(process, signal))
         return fail(host::raw_syscall(SYS_kill, process, signal));
     const siginfo_t info = info_from_self(signal, SI_USER);
-    send_to_process(signal, &info);
+    send_by_id(id, signal, &info);
     return 0;
 }
 
 int pf_sigqueue(pid_t process, int signal, const sigval value) {
     siginfo_t info = info_from_self(signal, SI_QUEUE);
     info.si_value = value;
-    if (!is_for_own_handler(process, signal))
-        return fail(host::raw_syscall(SYS_rt_sigqueueinfo, process, signal, &info));
-    send_to_process(signal, &info);
-    return 0;
+    return fail(queue_to_process(process, signal, &info));
 }
 
 int pf_pthread_sigqueue(pthread_t thread, int signal, const sigval value) {
@@ -314,3 +359,24 @@ int pf_sigaltstack(const stack_t* stack, stack_t* old) {
 }
 
 }  // extern "C"
+
+namespace pfiber::interpose {
+
+bool serve_queue_call(long number, const long* a, long* answer) {
+    const bool is_directed = number == SYS_rt_tgsigqueueinfo;
+    if (current_fiber() == nullptr || (!is_directed && number != SYS_rt_sigqueueinfo)) return false;
+    const int signal = static_cast<int>(a[is_directed ? 2 : 1]);
+    const auto* given = reinterpret_cast<const siginfo_t*>(a[is_directed ? 3 : 2]);
+    Fiber* target = is_directed && a[0] == host::raw_getpid()
+                        ? fiber_with_tid(static_cast<uint32_t>(a[1]))
+                        : nullptr;
+    if (is_directed && target == nullptr) return false;
+    if (!host::can_read(given)) return *answer = -EFAULT, true;
+    siginfo_t info = *given;
+    info.si_signo = signal;
+    *answer = is_directed ? -send_directed(target, signal, &info)
+                          : queue_to_process(static_cast<pid_t>(a[0]), signal, &info);
+    return true;
+}
+
+}  // namespace pfiber::interpose

@@ -5,6 +5,7 @@
 #include "interpose/hooks.h"
 #include "interpose/io.h"
 #include "shim/libc_sync.h"
+#include "shim/signal.h"
 
 namespace pfiber::interpose {
 
@@ -55,9 +56,11 @@ long wait_for_child(pid_t pid, int* status, int options, rusage* usage) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return host::raw_syscall(SYS_wait4, pid, status, options, usage);
     shim::cancellation_point(fiber);
-    const long tried = host::raw_syscall(SYS_wait4, pid, status, options | WNOHANG, usage);
-    if (tried != 0 || (options & WNOHANG) != 0) return tried;
-    return blocking_call(fiber, Restart::kYes, SYS_wait4, pid, status, options, usage);
+    long child = host::raw_syscall(SYS_wait4, pid, status, options | WNOHANG, usage);
+    if (child == 0 && (options & WNOHANG) == 0)
+        child = blocking_call(fiber, Restart::kYes, SYS_wait4, pid, status, options, usage);
+    if (child > 0) shim::note_overdue_signals();
+    return child;
 }
 
 }  // namespace
@@ -93,11 +96,14 @@ int pf_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
     siginfo_t seen{};
     const long tried = host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);
     if (tried != 0 || seen.si_pid != 0) {
+        shim::note_overdue_signals();
         if (tried == 0 && info != nullptr) *info = seen;
         return static_cast<int>(result(tried));
     }
-    return static_cast<int>(
-        result(blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr)));
+    const long waited =
+        blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr);
+    if (waited == 0) shim::note_overdue_signals();
+    return static_cast<int>(result(waited));
 }
 
 // ---- System V

@@ -20,7 +20,19 @@ namespace {
 
 std::atomic<int> dump_to{0};  // pid of the launcher that asked
 
-PFIBER_SIGNAL_TEXT void on_quit(int, siginfo_t*, void*) { request_monitor(kServeQuit); }
+// Pending from here until the handler is left.
+void quit_at_once() {
+    unwatch_quit();
+    host::raw_tgkill(host::raw_getpid(), host::raw_gettid(), SIGQUIT);
+}
+
+// A process that made no thread (a fork's child) has nothing to list and nobody to list it.
+PFIBER_SIGNAL_TEXT void on_quit(int, siginfo_t* info, void*) {
+    if (g_runtime_started && info->si_pid != host::raw_getpid())
+        request_monitor(kServeQuit);
+    else
+        quit_at_once();
+}
 
 void dump_to_launcher(int pid) {
     host::Line name;
@@ -50,6 +62,11 @@ void quit() {
 
 void watch_quit() {
     if (is_default(SIGQUIT)) host::install_handler(SIGQUIT, on_quit, SA_RESTART, 0);
+}
+
+void unwatch_quit() {
+    const host::KernelSigaction reset{};
+    if (is_default(SIGQUIT)) host::raw_sigaction(SIGQUIT, &reset, nullptr);
 }
 
 bool is_dump_request(const siginfo_t* info) {

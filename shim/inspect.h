@@ -10,6 +10,8 @@ namespace pfiber::shim {
 // While SIGQUIT has its default disposition: prints every fiber, then acts as native does.  Called
 // after each change of the disposition, with no lock that a handler could need.
 void watch_quit();
+// From now on the kernel performs it at once, without a list: whoever sends it is this process.
+void unwatch_quit();
 
 // `pfiber dump` queues the preemption signal with a value that carries this tag and its own pid;
 // the fibers are written to its abstract socket.  In a handler.

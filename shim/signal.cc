@@ -36,7 +36,8 @@ constexpr int kSignals = 65;
 Action actions[kSignals];
 Lock actions_lock;
 bool wrapped = false;  // the kernel's handlers are ours
-int process_id = 0;    // whose they are
+std::atomic<uint64_t> ever_handled{0};
+int process_id = 0;  // whose they are
 
 // What was raised at the main thread before it became a fiber is its own, not its kernel thread's.
 void adopt_pending(Fiber* main, uint64_t mask) {
@@ -65,6 +66,8 @@ long install_kernel_action(int signal, const Action& action) {
         kernel.flags = action.flags & ~static_cast<unsigned long>(SA_RESETHAND);
         return host::raw_sigaction(signal, &kernel, nullptr);
     }
+    if (is_handler(action.handler))
+        ever_handled.fetch_or(signal_bit(signal), std::memory_order_relaxed);
     const unsigned long flags =
         action.flags &
         static_cast<unsigned long>(SA_ONSTACK | SA_RESTART | SA_NOCLDSTOP | SA_NOCLDWAIT);
@@ -117,7 +120,10 @@ void kicked(void* context) {
 
 void attend(Fiber* fiber, uint32_t attention) {
     if ((attention & kAttendState) != 0) attend_kernel_state(fiber);
-    if ((attention & kAttendSignal) != 0) deliver_pending(fiber);
+    if ((attention & kAttendSignal) != 0) {
+        if (signals_are_noted()) dispatch_noted_signals();
+        deliver_pending(fiber);
+    }
     if ((attention & kAttendCancel) != 0) attend_cancellation(fiber);
 }
 
@@ -139,6 +145,8 @@ bool is_handler(const void* handler) {
 }
 
 bool has_handler(int signal) { return is_handler(actions[signal].handler); }
+
+uint64_t signals_handled() { return ever_handled.load(std::memory_order_relaxed); }
 
 Action claim_action(int signal) {
     LockGuard guard(actions_lock);
@@ -205,21 +213,19 @@ void signals_start(Fiber* main) {
     thread_of(main)->mask = mask;
     masks_start(mask);
     adopt_pending(main, mask);
-    for (int signal = 1; signal < kSignals; signal++) {
+    // A fork's child that starts again has the table, and in the kernel what we put there.
+    for (int signal = 1; signal < kSignals && !wrapped; signal++) {
         if (signal == SIGKILL || signal == SIGSTOP || signal == 32 || signal == 33) continue;
-        if (wrapped && is_handler(actions[signal].handler)) continue;  // a fork child starts again
         host::KernelSigaction kernel{};
         host::raw_sigaction(signal, nullptr, &kernel);
-        if (signal == options().signal) {
-            if (wrapped) continue;
-            kernel = preempt_displaced_action;
-        }
+        if (signal == options().signal) kernel = preempt_displaced_action;
         actions[signal] = {kernel.handler, kernel.flags & ~host::kSaRestorer, kernel.mask,
                            kernel.restorer};
         if ((is_handler(kernel.handler) || is_watched(signal)) && signal != options().signal)
             install_kernel_action(signal, actions[signal]);
     }
     wrapped = true;
+    host::touch_recovers = true;
     process_id = host::raw_getpid();
     runtime_callbacks.attend = attend;
     runtime_callbacks.attend_in_call = attend_libc_wait;
@@ -257,6 +263,10 @@ void signals_thread_started(Fiber* fiber) {
 }
 
 void signals_thread_ending(Fiber* fiber) {
+    // What was sent while it still took signals is handled by it, as natively: whoever sent it
+    // counts on that, and perhaps nobody else is willing.
+    if (signals_are_noted()) dispatch_noted_signals();
+    if ((pending_for(fiber) & ~thread_of(fiber)->mask) != 0) deliver_pending(fiber);
     RuntimeSection section(fiber);
     if (masks_thread_removed(thread_of(fiber)->mask) != 0) renew_other_masks(fiber->worker);
     queue_thread_ending(fiber);

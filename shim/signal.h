@@ -79,11 +79,15 @@ void hand_out(uint64_t set);
 // program after an exec, finds them there, also those directed at one thread.
 void kernel_keeps_pending(uint64_t set);
 uint64_t pending_for(const Fiber* fiber);
+uint64_t signals_queued();  // all that are pending here, about
 // Distributes what landed in the runtime: the monitor's part, and of whoever asks what is pending.
 void dispatch_noted_signals();
 void note_signal(int signal, const siginfo_t* info);  // lock-free; from a handler in the runtime
 bool signals_are_noted();                             // and not distributed yet
-void drop_pending(int signal);                        // its disposition became "ignore"
+// Notes what the kernel gave to another thread that did not run since.  For whoever saw what came
+// after it: a child's end.  On a fiber, outside the runtime.
+void note_overdue_signals();
+void drop_pending(int signal);  // its disposition became "ignore"
 
 // ---- dispositions (signal.cc)
 
@@ -98,6 +102,7 @@ bool is_handler(const void* handler);
 // Our handler is installed for it also when the program has none (scheduler/host/touch.h).
 inline bool is_watched(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
 bool has_handler(int signal);
+uint64_t signals_handled();  // for which the program had a handler at some time
 // Takes the action of a signal that is about to run; SA_RESETHAND falls back to the default.  In
 // the runtime.
 Action claim_action(int signal);

@@ -5,6 +5,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/scheduler.h"
+#include "shim/inspect.h"
 #include "shim/signal.h"
 #include "shim/thread.h"
 #include "shim/timer_target.h"
@@ -36,6 +37,7 @@ struct Queue {
 PendingSignal* process_runs;
 Platform::Atomic<uint64_t> process_bits{0};
 std::atomic<uint64_t> kernel_keeps{0};
+std::atomic<uint64_t> queued{0};  // written with queue_lock held
 Queue process_queue() { return {process_runs, process_bits}; }
 Queue queue_of(Fiber* fiber) { return {thread_of(fiber)->queued, thread_of(fiber)->pending}; }
 
@@ -78,6 +80,7 @@ int push(Queue queue, int signal, const siginfo_t* info) {
     if (!is_first && !is_real_time(signal)) return 0;  // one at a time
     PendingSignal* entry = new_entry();
     if (entry == nullptr) return EAGAIN;
+    queued.store(queued.load() + 1);
     entry->info = *info;
     entry->info.si_signo = signal;
     entry->next_same = nullptr;
@@ -110,6 +113,7 @@ bool pop(Queue queue, uint64_t set, siginfo_t* info) {
     }
     entry->next_same = spare;
     spare = entry;
+    queued.store(queued.load() - 1);
     return true;
 }
 
@@ -168,6 +172,7 @@ void notify(Fiber* fiber) {
 bool acts_by_default(int signal) {
     if (is_ignored(signal)) return true;
     if (!is_default(signal)) return false;
+    if (signal == SIGQUIT) unwatch_quit();
     const uint64_t bit = signal_bit(signal);
     host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
     host::raw_tgkill(host::raw_getpid(), host::raw_gettid(), signal);
@@ -270,6 +275,8 @@ bool take_queued_before(int signal, siginfo_t* info) {
            pop(process_queue(), signal_bit(signal), info);
 }
 
+uint64_t signals_queued() { return queued.load(); }
+
 uint64_t pending_for(const Fiber* fiber) {
     return thread_of(fiber)->pending.load() | process_bits.load();
 }
@@ -297,6 +304,17 @@ void queue_thread_ending(Fiber* fiber) {
     hand_out(~uint64_t{0});
 }
 
+namespace {
+
+// Whatever main learns from now on is newer than the signal, perhaps of the sender's making (what
+// it wrote, its end): the handler is to run before that is seen, not when the monitor comes round.
+void tell_main(int signal) {
+    Fiber* main = main_fiber();
+    if (main != nullptr && is_willing(main, signal)) main->attention.fetch_or(kAttendSignal);
+}
+
+}  // namespace
+
 void note_signal(int signal, const siginfo_t* info) {
     COUNT(signals_deferred);
     for (;;) {
@@ -308,6 +326,7 @@ void note_signal(int signal, const siginfo_t* info) {
         note.signal = signal;
         note.info = *info;
         note.state.store(2);
+        tell_main(signal);
         request_monitor(kServeSignals);
         return;
     }
@@ -316,10 +335,42 @@ void note_signal(int signal, const siginfo_t* info) {
     host::raw_syscall(SYS_rt_sigqueueinfo, host::raw_getpid(), signal, &again);
 }
 
+void note_overdue_signals() {
+    const uint64_t set = signals_handled() & ~process_mask();
+    if (set == 0) return;
+    OptionalSection section;
+    const timespec now{0, 0};
+    siginfo_t info;
+    // No longer than a storm of them lets it: one of each is what a caller may count on.
+    for (int i = 0; i < 64 && host::raw_syscall(SYS_rt_sigtimedwait, &set, &info, &now, 8) > 0; i++)
+        note_signal(info.si_signo, &info);
+}
+
 bool signals_are_noted() { return notes_head.load() != notes_tail.load(); }
+
+namespace {
+
+// While the ring is full each further signal goes back to the kernel, which delivers it again
+// before the next instruction: whoever holds the lock would never come to empty the ring.
+class NoSignals {
+  public:
+    NoSignals() {
+        constexpr uint64_t kAll = ~uint64_t{0};
+        host::raw_sigprocmask(SIG_SETMASK, &kAll, &before_);
+    }
+    ~NoSignals() { host::raw_sigprocmask(SIG_SETMASK, &before_, nullptr); }
+    NoSignals(const NoSignals&) = delete;
+    NoSignals& operator=(const NoSignals&) = delete;
+
+  private:
+    uint64_t before_ = 0;
+};
+
+}  // namespace
 
 void dispatch_noted_signals() {
     OptionalSection section;
+    const NoSignals quiet;
     LockGuard guard(notes_lock);
     for (uint64_t tail = notes_tail.load(); notes[tail % kNotes].state.load() == 2; tail++) {
         Note& note = notes[tail % kNotes];
@@ -344,6 +395,7 @@ void queue_after_fork(Fiber* survivor) {
     thread_of(survivor)->queued = nullptr;
     thread_of(survivor)->pending.store(0);
     process_bits.store(0);
+    queued.store(0);
     for (Note& note : notes) note.state.store(0);
     notes_head.store(0);
     notes_tail.store(0);
