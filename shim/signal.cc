@@ -93,8 +93,8 @@ void set_in_kernel_alone(int signal, const struct sigaction* action) {
 }
 
 // What the kernel gave out under the action that is about to go belongs to that action: natively a
-// thread that may take it runs the handler before its next call returns.  Here it may still wait for
-// another worker to wake up, or for the monitor to pass on what landed in the runtime.
+// thread that may take it runs the handler before its next call returns.  Here it may still wait
+// for another worker to wake up, or for the monitor to pass on what landed in the runtime.
 void finish_with_action(Fiber* fiber, int signal) {
     const uint64_t bit = signal_bit(signal);
     if ((thread_of(fiber)->mask & bit) != 0) return;

@@ -49,9 +49,9 @@ uint64_t change_mask(Fiber* fiber, uint64_t mask);
 // Every other worker has the present process mask, or was in a system call for 5 ms (S5).  In the
 // runtime.
 void renew_other_masks(Worker* own);
-// Until every signal of this set that the kernel has given to another worker so far is queued, or its
-// handler chosen: each is kicked, and answers when its frames are gone (one in a system call that
-// signals do not end gets 5 ms, one without a CPU a second).  On a fiber, in the runtime.
+// Until every signal of this set that the kernel has given to another worker so far is queued, or
+// its handler chosen: each is kicked, and answers when its frames are gone (one in a system call
+// that signals do not end gets 5 ms, one without a CPU a second).  On a fiber, in the runtime.
 void await_entries(Worker* own, uint64_t signals);
 // What every live fiber blocks: the kernel mask of workers.
 uint64_t process_mask();

@@ -109,9 +109,8 @@ void renew_other_masks(Worker* own) {
                              static_cast<int>(options().signal));
     for (Worker* worker = first; worker != nullptr; worker = worker->all_next)
         if (may_lack_mask(worker, own))
-            await(worker, since, [=, tid = worker->tid.load()] {
-                return !lacks_mask(worker, tid, wanted);
-            });
+            await(worker, since,
+                  [=, tid = worker->tid.load()] { return !lacks_mask(worker, tid, wanted); });
 }
 
 void await_entries(Worker* own, uint64_t signals) {

@@ -20,7 +20,7 @@ static void on_signal(int signal) {
     handled++;
 }
 
-static void *waits(void *unused) {
+static void* waits(void* unused) {
     pthread_barrier_wait(&begin);
     pthread_mutex_lock(&gate);
     pthread_mutex_unlock(&gate);
