@@ -270,7 +270,10 @@ static const struct {
     {"fsync64", bench_fsync64},       {"fileserve", bench_fileserve},
     {"servefiles", bench_servefiles}, {"servecached", bench_servecached},
     {"semping", bench_semping},       {"fifoopen", bench_fifoopen},
-    {"slowstat", bench_slowstat},
+    {"slowstat", bench_slowstat},     {"convoy", bench_convoy},
+    {"newtask", bench_newtask},       {"pairtasks", bench_pairtasks},
+    {"readyio", bench_readyio},       {"timercalls", bench_timercalls},
+    {"lockagain", bench_lockagain},
 };
 
 int main(int argc, char** argv) {

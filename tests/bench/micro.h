@@ -42,6 +42,12 @@ void bench_servecached(long count);
 void bench_semping(long count);
 void bench_fifoopen(long count);
 void bench_slowstat(long count);
+void bench_convoy(long count);
+void bench_newtask(long count);
+void bench_pairtasks(long count);
+void bench_readyio(long count);
+void bench_timercalls(long count);
+void bench_lockagain(long count);
 void bench_startup(long count, char** command);
 
 #endif

@@ -237,6 +237,27 @@ def blocking(report):
     return lines
 
 
+FAIR = (("convoy", "from pthread_create to the first instruction, beside 4 that compute"),
+        ("newtask", "the same, beside 4 that yield every 20 us"),
+        ("pairtasks", "hand-over to a partner and back, beside 4 that compute"),
+        ("readyio", "from another process's write to the end of read, beside 4 that yield"),
+        ("timercalls", "how late a sleep of 1 ms ends, beside 4 with a call every 20 us"),
+        ("lockagain", "wait for a mutex that 4 take again at once"))
+
+
+def fairness(report):
+    """How long somebody waits beside busy threads, on one CPU: medians and the slowest per cent."""
+    lines = []
+    for name, what in FAIR:
+        results = harness.alternate(
+            sides(), min(3, Settings.rounds),
+            lambda side, i: micro(side, name, "", SERVER_CPU, 1), report)
+        for part in ("p50", "p99"):
+            lines.append(paired("fairness", "%s: %s" % (what, part), results,
+                                "%s-%s" % (name, part), "ns"))
+    return lines
+
+
 micro1 = micro_all(SERVER_CPU, 1, "micro1")
 micro2 = micro_all("0,1", 2, "micro2")
 
