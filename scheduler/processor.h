@@ -31,6 +31,7 @@ struct alignas(64) Processor {
     Platform::Atomic<int64_t> now_ns{0};        // of the last look around: a coarse clock
     uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how many
     uint32_t io_streak = 0;
+    int64_t gave_way_ns = 0;  // let_woken_run()
     int64_t look_after = 0;  // place in the global queue that the next look at the poller waits for
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
@@ -57,6 +58,7 @@ enum class AfterSwitch : uint8_t {
     kYieldLocal,   // runnable again: tail of the processor's ring
     kYieldGlobal,  // runnable again: tail of the global queue (preempted, or no processor)
     kYieldNext,    // runnable again: the processor's next slot (the world stops)
+    kYieldBehind,  // the same, behind the one that is there now
     kFinish,       // user code is over
 };
 

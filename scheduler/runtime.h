@@ -148,6 +148,10 @@ void ready(Fiber* fiber, bool next);
 void ready_list(Fiber* first);  // linked by queue_next
 // Lets others run; Go: Gosched.
 void yield(Fiber* fiber);
+// Who was just woken into the next slot runs now and the caller right after it, at most once in a
+// millisecond: a fiber that takes a lock again at once would keep it for its whole slice (the
+// kernel, too, lets the woken thread run).  On a fiber, outside the runtime.
+void let_woken_run(Fiber* fiber);
 // From the preemption handler, on the fiber's own stack.
 void yield_preempted(Fiber* fiber);
 bool somebody_waits(Fiber* fiber);

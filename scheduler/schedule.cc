@@ -64,6 +64,7 @@ void finish_switch(Worker* worker) {
             global_put(left);
             break;
         case AfterSwitch::kYieldNext:
+        case AfterSwitch::kYieldBehind:
             ready(left, true);
             break;
         case AfterSwitch::kFinish:
@@ -240,6 +241,19 @@ void ready_list(Fiber* first) {
 void yield(Fiber* fiber) {
     if (fiber->worker->processor == nullptr) return;
     leave_fiber(fiber, AfterSwitch::kYieldLocal);
+}
+
+void let_woken_run(Fiber* fiber) {
+    constexpr int64_t kOftenNs = 1000000;
+    RuntimeSection section(fiber);
+    Processor* processor = fiber->worker->processor;
+    if (processor == nullptr || fiber->locked_worker != nullptr || fiber->pinned != 0 ||
+        !processor->queue.has_next())
+        return;
+    const int64_t now = Platform::now_ns();
+    if (now - processor->gave_way_ns < kOftenNs) return;
+    processor->gave_way_ns = now;
+    leave_fiber(fiber, AfterSwitch::kYieldBehind);
 }
 
 void yield_preempted(Fiber* fiber) {

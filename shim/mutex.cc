@@ -180,6 +180,11 @@ void mutex_release_contended(Mutex* mutex) {
     if (in_kernel) Platform::futex_wake(*word, 1);
 }
 
+void mutex_unlocked_contended() {
+    Fiber* self = current_fiber();
+    if (self != nullptr && self->depth == 0) let_woken_run(self);
+}
+
 int mutex_lock_slow(Mutex* mutex, TimeLimit limit) {
     if (!is_shared(mutex)) return lock_kind(mutex, limit, false);
     if (current_fiber() != nullptr) return shared_lock(mutex, limit);

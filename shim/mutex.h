@@ -6,6 +6,7 @@
 
 #include <sys/single_threaded.h>
 
+#include "scheduler/runtime.h"
 #include "shim/abi.h"
 #include "shim/deadline.h"
 #include "shim/self.h"
@@ -82,12 +83,19 @@ inline int mutex_timed_lock(Mutex* mutex, TimeLimit limit) {
 }
 
 void mutex_release_contended(Mutex* mutex);
+// Afterwards, in an unlock of the program: who locks again at once would be before the one it woke.
+void mutex_unlocked_contended();
 
 inline int mutex_unlock(Mutex* mutex) {
     if (__builtin_expect(mutex_is_plain(mutex), 1)) {
         mutex->owner.store(0, std::memory_order_relaxed);
         mutex->users--;
-        if (__builtin_expect(!mutex_free_word(mutex), 0)) mutex_release_contended(mutex);
+        if (__builtin_expect(!mutex_free_word(mutex), 0)) {
+            mutex_release_contended(mutex);
+            mutex_unlocked_contended();
+        }
+        // The place where a thread that makes no other call gives way.
+        if (Fiber* self = current_fiber()) check_attention(self);
         return 0;
     }
     return mutex_unlock_slow(mutex);
