@@ -304,17 +304,6 @@ void queue_thread_ending(Fiber* fiber) {
     hand_out(~uint64_t{0});
 }
 
-namespace {
-
-// Whatever main learns from now on is newer than the signal, perhaps of the sender's making (what
-// it wrote, its end): the handler is to run before that is seen, not when the monitor comes round.
-void tell_main(int signal) {
-    Fiber* main = main_fiber();
-    if (main != nullptr && is_willing(main, signal)) main->attention.fetch_or(kAttendSignal);
-}
-
-}  // namespace
-
 void note_signal(int signal, const siginfo_t* info) {
     COUNT(signals_deferred);
     for (;;) {
@@ -326,7 +315,6 @@ void note_signal(int signal, const siginfo_t* info) {
         note.signal = signal;
         note.info = *info;
         note.state.store(2);
-        tell_main(signal);
         request_monitor(kServeSignals);
         return;
     }
