@@ -273,6 +273,7 @@ int pf_flock(int fd, int operation) {
     // Most locks are free; only one that is not costs a hand-off.
     const long tried = host::raw_syscall(SYS_flock, fd, operation | LOCK_NB);
     if (tried != -EWOULDBLOCK) return static_cast<int>(result(tried));
+    const shim::NoCancel guard(fiber);
     return static_cast<int>(result(blocking_call(fiber, Restart::kYes, SYS_flock, fd, operation)));
 }
 

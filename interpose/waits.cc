@@ -4,6 +4,7 @@
 // to message queues park.
 #include "interpose/hooks.h"
 #include "interpose/io.h"
+#include "shim/mask.h"
 #include "shim/libc_sync.h"
 #include "shim/signal.h"
 
@@ -151,6 +152,7 @@ int pf_semtimedop(int set, sembuf* operations, size_t count, const timespec* tim
     }
     timespec left{};
     if (deadline != kNever) left = to_timespec(deadline - Platform::now_ns());
+    const shim::NoCancel guard(fiber);
     return static_cast<int>(
         result(blocking_call(fiber, Restart::kNo, SYS_semtimedop, set, operations, count,
                              deadline == kNever ? nullptr : &left)));
