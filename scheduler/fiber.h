@@ -97,6 +97,7 @@ struct Fiber {
     FiberTimer timer;
     FiberEntry entry = nullptr;
     host::StackSlot slot;
+    uint32_t listed = 0;  // in libc's list of threads since this fork (fiber_pool_after_fork)
     uintptr_t stack_low = 0, stack_top = 0;  // bounds of the stack that frames may use
     Fiber* all_next = nullptr;               // registry of live fibers
     Fiber* all_prev = nullptr;

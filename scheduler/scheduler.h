@@ -53,7 +53,7 @@ void finish_switch(Worker* worker);
 void leave_fiber(Fiber* fiber, AfterSwitch after);  // returns when it runs again
 
 // fiber.cc, descriptor_table.cc: what a fork child may not trust
-void fiber_pool_after_fork();
+void fiber_pool_after_fork(Fiber* survivor);
 void descriptors_after_fork();
 
 // idle.cc
