@@ -1,5 +1,6 @@
 // Files and paths: calls that last as long as a disk or a server does (MAYBE), and the locks on
 // files, which last as long as their holder pleases (BLOCKING).
+#include <limits.h>
 #include <stdarg.h>
 #include <sys/xattr.h>
 
@@ -184,6 +185,7 @@ int pf_fstatfs(int fd, struct statfs* status) {
 }
 ssize_t pf_getdents64(int fd, void* data, size_t size) {
     if (is_hidden(fd)) return result(-EBADF);
+    if (size > INT_MAX) size = INT_MAX;  // as libc does; the kernel refuses more
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return result(list_directory(fd, data, size));
     enter_call(fiber);
