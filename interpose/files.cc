@@ -19,7 +19,7 @@ long open_on(Fiber* fiber, uintptr_t site, int directory, const char* path, int 
     if (is_hidden(directory)) return -EBADF;
     // O_LARGEFILE is the kernel's business on this machine only in name; libc sets it nowhere.
     if (fiber == nullptr) {
-        const long fd = host::raw_syscall(SYS_openat, directory, path, flags, mode);
+        const long fd = plain_call(SYS_openat, directory, path, flags, mode);
         note_opened(fd, DescriptorKind::kUnknown, true);
         return fd;
     }

@@ -6,10 +6,13 @@
 
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "interpose/hooks.h"
 
 namespace pfiber::interpose {
 
@@ -43,6 +46,15 @@ long call_in_region(Fiber* fiber, long number, const long* arguments) {
 }
 
 }  // namespace
+
+// No object with a destructor, so that unwinding from the instruction itself finds nothing to do.
+[[gnu::noinline]] long libc_thread_call(long number, const long* a) {
+    int type = PTHREAD_CANCEL_DEFERRED;
+    real(pthread_setcanceltype)(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    const long answer = host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    real(pthread_setcanceltype)(type, nullptr);
+    return answer;
+}
 
 long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments) {
     if (region == Region::kMaybe)

@@ -361,7 +361,7 @@ extern "C" {
 int pf_poll(pollfd* fds, nfds_t count, int timeout) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return static_cast<int>(result(host::raw_syscall(SYS_poll, fds, count, timeout)));
+        return static_cast<int>(result(plain_call(SYS_poll, fds, count, timeout)));
     shim::cancellation_point(fiber);
     return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout))));
 }
@@ -372,8 +372,8 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
         timespec copy{};  // the kernel writes the time left
         if (!can_read_if_given(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout != nullptr) copy = *timeout;
-        return static_cast<int>(result(host::raw_syscall(
-            SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
+        return static_cast<int>(result(
+            plain_call(SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
     }
     shim::cancellation_point(fiber);
     if (!can_read_if_given(timeout) || !can_read_mask(mask))
@@ -413,8 +413,8 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
             size_t size;
         } with_size{mask, 8};
         return static_cast<int>(
-            result(host::raw_syscall(SYS_pselect6, count, read, write, except,
-                                     timeout != nullptr ? &copy : nullptr, &with_size)));
+            result(plain_call(SYS_pselect6, count, read, write, except,
+                              timeout != nullptr ? &copy : nullptr, &with_size)));
     }
     shim::cancellation_point(fiber);
     if (!can_read_if_given(timeout) || !can_read_mask(mask))
@@ -446,8 +446,8 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     }
     long answer = 0;
     if (fiber == nullptr) {
-        answer = host::raw_syscall(SYS_pselect6, count, read, write, except,
-                                   timeout != nullptr ? &left : nullptr, nullptr);
+        answer = plain_call(SYS_pselect6, count, read, write, except,
+                            timeout != nullptr ? &left : nullptr, nullptr);
     } else {
         shim::cancellation_point(fiber);
         fd_set* const sets[3] = {read, write, except};
