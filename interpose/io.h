@@ -100,6 +100,8 @@ enum class Step : uint8_t {
     kUnpollable,   // epoll does not take it: make the call in a region
 };
 
+Step step_of(Wake outcome);  // what the end of a park means for the call
+
 // One call on one descriptor that may wait several times.
 class Waiting {
   public:
@@ -149,6 +151,7 @@ class Waiting {
 
   private:
     void release();
+    void go_on_with(int duplicate);
 
     Fiber* fiber_;
     shim::InterruptMark mark_;
