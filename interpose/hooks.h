@@ -81,7 +81,7 @@ enum class Row : int {
 
 // libc's own function of a row; looked up at first use, all of them before the first fiber.
 void* real_function(Row row);
-void resolve_all();
+void resolve_all();  // single-threaded callers only
 
 }  // namespace pfiber::interpose
 
