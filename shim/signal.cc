@@ -108,7 +108,7 @@ void finish_with_action(Fiber* fiber, int signal) {
         await_entries(fiber->worker, bit);
         if (signals_are_noted()) dispatch_noted_signals();
     }
-    if ((pending_for(fiber) & bit) != 0) deliver_pending(fiber);
+    if ((pending_for(fiber) & bit) != 0) deliver_pending(fiber, bit);
 }
 
 // Each kick of a worker, whatever it runs.
@@ -259,14 +259,14 @@ void signals_inherit(Thread* thread, Fiber* creator, const uint64_t* explicit_ma
 
 void signals_thread_started(Fiber* fiber) {
     // What was sent before the first instruction, and what waited on the process for a taker.
-    if ((pending_for(fiber) & ~thread_of(fiber)->mask) != 0) deliver_pending(fiber);
+    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
 }
 
 void signals_thread_ending(Fiber* fiber) {
     // What was sent while it still took signals is handled by it, as natively: whoever sent it
     // counts on that, and perhaps nobody else is willing.
     if (signals_are_noted()) dispatch_noted_signals();
-    if ((pending_for(fiber) & ~thread_of(fiber)->mask) != 0) deliver_pending(fiber);
+    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
     RuntimeSection section(fiber);
     if (masks_thread_removed(thread_of(fiber)->mask) != 0) renew_other_masks(fiber->worker);
     queue_thread_ending(fiber);

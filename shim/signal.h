@@ -83,6 +83,12 @@ void hand_out(uint64_t set);
 // program after an exec, finds them there, also those directed at one thread.
 void kernel_keeps_pending(uint64_t set);
 uint64_t pending_for(const Fiber* fiber);
+// Those that the calling fiber is to handle now.  What was sent to the process is main's while main
+// lets it through, however long main waits for its turn: programs expect EINTR there (S7).
+// `of_main`: which it takes although they are.
+uint64_t deliverable_to(const Fiber* fiber, uint64_t of_main = 0);
+// Takes one of these.
+bool take_deliverable(Fiber* fiber, uint64_t of_main, siginfo_t* info);
 uint64_t signals_queued();  // all that are pending here, about
 // Distributes what landed in the runtime: the monitor's part, and of whoever asks what is pending.
 void dispatch_noted_signals();
@@ -121,8 +127,8 @@ bool is_default(int signal);
 void signal_entry(int signal, siginfo_t* info, void* context);
 // The same for the preemption signal's number when it was no kick.
 void entry_of_preemption_signal(Fiber* fiber, siginfo_t* info, void* context);
-// Runs the handlers of what is pending for the calling fiber and not blocked.  Outside the runtime.
-void deliver_pending(Fiber* fiber);
+// Runs the handlers of what is deliverable_to() it.  Outside the runtime.
+void deliver_pending(Fiber* fiber, uint64_t of_main = 0);
 
 // ---- waiting (signal_wait.cc)
 

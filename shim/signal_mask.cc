@@ -209,7 +209,7 @@ void set_thread_mask(Fiber* fiber, uint64_t mask) {
     fiber->pinned++;
     install_worker_mask(fiber->worker);
     fiber->pinned--;
-    if ((pending_for(fiber) & ~mask) != 0) {
+    if (deliverable_to(fiber) != 0) {
         fiber->attention.fetch_or(kAttendSignal);
         check_attention(fiber);
     }
