@@ -38,7 +38,6 @@ def includes_follow_the_layers():
 
 MACHINE = {
     "Boost": r"\bboost::|<boost/|\b(make|jump|ontop)_fcontext\b",
-    "libunwind": r"\bunw_\w+\s*\(|<libunwind",
     "asm": r"\b(asm|__asm__)\b(?=\s*(volatile|__volatile__|goto)?\s*\()",
     "ucontext_t": r"\b(ucontext_t|mcontext_t|gregs)\b",
     "dlsym": r"\bdlv?sym\s*\(",
