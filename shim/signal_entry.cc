@@ -348,6 +348,21 @@ void run_without_frame(Fiber* fiber, siginfo_t* info, long rc) {
     host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
 }
 
+// The kernel keeps one of a number pending for a thread: beside a kick or a timer's fire that is
+// there already it drops a signal of the preemption signal's own number and says nothing.  What was
+// there is delivered before the call returns, so the next try finds room, unless another has come.
+long raise_at_worker(Fiber* fiber, siginfo_t* info) {
+    constexpr int kTries = 1000;
+    const bool may_be_dropped = info->si_signo == static_cast<int>(options().signal);
+    for (int i = 0; i < kTries; i++) {
+        const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(),
+                                          host::raw_gettid(), info->si_signo, info);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (rc != 0 || !may_be_dropped || fiber->raised_info != info) return rc;
+    }
+    return -EAGAIN;
+}
+
 // At our own kernel thread, so that the handler gets a real frame.  Until it is entered nothing
 // else runs on this fiber and nothing moves it: other signals are queued, kicks left to our caller.
 void raise_here(Fiber* fiber, siginfo_t* info) {
@@ -357,8 +372,7 @@ void raise_here(Fiber* fiber, siginfo_t* info) {
     // Only what another worker's change has not reached yet is blocked here: this fiber opened it.
     const bool blocked = (fiber->worker->kernel_mask & bit) != 0;
     if (blocked) host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
-    long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
-                                info->si_signo, info);
+    long rc = raise_at_worker(fiber, info);
     if (rc == -EAGAIN) rc = raise_carried(fiber, info);
     if (rc != 0) run_without_frame(fiber, info, rc);
     fiber->raised_info = nullptr;
