@@ -46,6 +46,25 @@ void global_put_list(Fiber* first) {
     wake_worker();  // whoever comes wakes the next (W4)
 }
 
+// In a crowd a yielder waits behind those that did not fit into a ring: at the tail of its own it
+// would push others there, again and again the same ones.  False: no crowd, and nothing was done.
+// Go's Gosched always does so, and takes the lock for it.
+bool join_spilled(Fiber* fiber) {
+    const Processor* mine = worker_of_thread()->processor;
+    if (g_scheduler.global.is_empty() || mine == nullptr ||
+        mine->queue.size() < RunQueue<Platform, Fiber>::kCapacity / 2)
+        return false;
+    {
+        LockGuard guard(g_scheduler.lock);
+        if (g_scheduler.global.spilled() == 0) return false;
+        fiber->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+        g_scheduler.global.push_back(fiber);
+        g_scheduler.global.mark_spill();
+    }
+    wake_worker();
+    return true;
+}
+
 int32_t ring_room(const Processor* processor) {
     return static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity - processor->queue.size());
 }
@@ -298,11 +317,42 @@ Fiber* look_around(Processor* processor, int64_t now) {
     return fiber;
 }
 
+// Somebody gave up the rest of a turn: what is ready does not wait for 61 turns, and the first of
+// it has its turn before others that do the same (Go issues 51651, 56060).  Null as well while
+// fibers wait that did not fit into a ring, see look_around().
+Fiber* look_for_events(Processor* processor, int64_t now) {
+    const Poller& poller = processor->poller;
+    if (processor->look_after != 0 || poller.waiters.load(std::memory_order_relaxed) <= 0 ||
+        now - poller.last_poll_ns.load(std::memory_order_relaxed) <= kYieldLookNs)
+        return nullptr;
+    if (!g_scheduler.global.is_empty()) {
+        LockGuard guard(g_scheduler.lock);
+        if (g_scheduler.global.spilled() > 0) return nullptr;
+    }
+    Fiber* list = poll_ready(processor);
+    return list == nullptr ? nullptr : first_and_ready_rest(list);
+}
+
+// The turn of those who are looked for at times only, although the ring is not empty.
+Fiber* find_due(Processor* processor, uint32_t look, int64_t now) {
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    const bool is_due = tick % kFairnessTick == 0;
+    if (look == kLookForEvents) {
+        if (Fiber* fiber = look_for_events(processor, now)) {
+            if (!is_due) count_start(processor);  // else the next start is still the 61st
+            return fiber;
+        }
+    }
+    if (!is_due) return nullptr;
+    count_start(processor);
+    return look_around(processor, now);
+}
+
 // One pass with the processor in hand.
 Fiber* find_with_processor(Worker* worker, int64_t* now) {
     Processor* processor = worker->processor;
+    const uint32_t look = processor->look_around.load(std::memory_order_relaxed);
     processor->look_around.store(0, std::memory_order_relaxed);
-    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
     *now = Platform::now_ns();
     processor->now_ns.store(*now, std::memory_order_relaxed);
     const bool is_timed = processor->timers.earliest_ns() <= *now && run_timers(processor, *now);
@@ -311,13 +361,10 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
         worker->handed = nullptr;
         return fiber;
     }
-    if (tick % kFairnessTick == 0) {
-        count_start(processor);
-        if (Fiber* fiber = look_around(processor, *now)) {
-            if (!is_timed) return fiber;
-            // Somebody in the next slot is late already.
-            processor->queue.put(fiber, false, spill);
-        }
+    if (Fiber* fiber = find_due(processor, look, *now)) {
+        if (!is_timed) return fiber;
+        // Somebody in the next slot is late already.
+        processor->queue.put(fiber, false, spill);
     }
     bool inherits = false;
     if (Fiber* fiber = processor->queue.get(&inherits)) {

@@ -423,6 +423,7 @@ void pair();
 void starved_global();
 void ready_io();
 void crowded_io();
+void crowd();
 void late_timers();
 void unfair_mutex();
 void long_rest();
@@ -461,6 +462,7 @@ const Workload kWorkloads[] = {
     {"starved_global", starved_global},
     {"ready_io", ready_io},
     {"crowded_io", crowded_io},
+    {"crowd", crowd},
     {"late_timers", late_timers},
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},

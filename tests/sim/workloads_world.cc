@@ -39,7 +39,7 @@ void resizing() {
     static const char* const kNotThese[] = {
         "idle",           "mass_spawn",   "fairness",   "returns", "convoy",      "pair",
         "starved_global", "ready_io",     "crowded_io", "spilled", "late_timers", "unfair_mutex",
-        "long_rest",      "many_sockets", "grown",      "rules",   "resizing"};
+        "long_rest",      "many_sockets", "grown",      "rules",   "crowd",       "resizing"};
     const Workload* beside = nullptr;
     while (beside == nullptr) {
         beside = &kWorkloads[g_program.below(kWorkloadCount)];
