@@ -7,6 +7,7 @@
 // but no processor was idle yet.
 #include "scheduler/base/counters.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/victim_order.h"
 
 namespace pfiber {
 
@@ -90,29 +91,15 @@ Fiber* global_take(Processor* processor, int limit) {
 
 namespace {
 
-uint32_t next_random(Worker* worker) {
-    uint32_t x = worker->random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    return worker->random = x;
-}
-
-uint32_t greatest_common_divisor(uint32_t a, uint32_t b) {
-    while (b != 0) {
-        const uint32_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 // A next slot is left to its processor for a moment, because that usually runs it within 50 ns. The
 // thief sleeps meanwhile and still counts as spinning: a pair of fibers that wake each other would
-// else pay for waking a worker that finds nothing every few microseconds.
-// Go: the usleep in runqgrab.
-bool next_slot_stays(Worker* worker, Processor* victim) {
+// else pay for waking a worker that finds nothing every few microseconds.  Once in a search: what
+// is submitted meanwhile waits for it, and there may be a pair on every processor. Go: the usleep
+// in runqgrab.
+bool next_slot_stays(Worker* worker, const Processor* victim, bool* has_rested) {
     if (victim->status.load(std::memory_order_relaxed) != ProcessorStatus::kRunning) return true;
+    if (*has_rested) return false;
+    *has_rested = true;
     // Nobody posts to a worker that is not idle.
     Platform::futex_wait(worker->wake_word, 0, Platform::now_ns() + kThiefRestNs);
     constexpr int kSpins = 60;  // sees a slot that is emptied and filled again and again
@@ -123,12 +110,14 @@ bool next_slot_stays(Worker* worker, Processor* victim) {
     return true;
 }
 
-Fiber* steal_from(Worker* worker, Processor* victim, bool take_next) {
+// has_rested: null where the next slot is not to be taken.
+Fiber* steal_from(Worker* worker, Processor* victim, bool* has_rested) {
+    const bool take_next = has_rested != nullptr;
     Processor* thief = worker->processor;
     Fiber* batch[RunQueue<Platform, Fiber>::kCapacity / 2];
     // What came into the ring meanwhile is taken in any case.
     if (take_next && victim->queue.size() == 0 &&
-        (!victim->queue.has_next() || !next_slot_stays(worker, victim)) &&
+        (!victim->queue.has_next() || !next_slot_stays(worker, victim, has_rested)) &&
         victim->queue.size() == 0)
         return nullptr;
     const uint32_t count = victim->queue.grab(batch, take_next);
@@ -144,20 +133,19 @@ Fiber* steal_work(Worker* worker, int64_t now, bool* ran_timers) {
     Processor* mine = worker->processor;
     const auto count = static_cast<uint32_t>(g_scheduler.processor_count);
     constexpr int kRounds = 4;
+    bool has_rested = false;
     for (int round = 0; round < kRounds; round++) {
         const bool is_last = round == kRounds - 1;
-        uint32_t step = next_random(worker) % count;
-        while (step == 0 || greatest_common_divisor(step, count) != 1)
-            step = count == 1 ? 1 : step % count + 1;
-        uint32_t at = next_random(worker) % count;
-        for (uint32_t i = 0; i < count; i++, at = (at + step) % count) {
-            Processor* victim = g_scheduler.processors[at];
+        VictimOrder order(count, &worker->random);
+        for (uint32_t i = 0; i < count; i++) {
+            Processor* victim = g_scheduler.processors[order.next()];
             if (victim == mine) continue;
             if (is_last && victim->timers.earliest_ns() <= now && run_timers(victim, now))
                 *ran_timers = true;
             if (*ran_timers) return nullptr;
             // Not by its status: one that is handed over is marked idle and may hold work.
-            if (Fiber* fiber = steal_from(worker, victim, is_last)) return fiber;
+            if (Fiber* fiber = steal_from(worker, victim, is_last ? &has_rested : nullptr))
+                return fiber;
         }
     }
     return nullptr;
@@ -274,7 +262,7 @@ Fiber* help_stalled(Worker* worker, int64_t now) {
     }
     if (now - worker->watched_since_ns < kStalledNs) return nullptr;
     worker->watched_since_ns = now;
-    Fiber* queued = steal_from(worker, other, false);
+    Fiber* queued = steal_from(worker, other, nullptr);
     if (queued != nullptr) return queued;
     if (other->poller.waiters.load(std::memory_order_relaxed) == 0) return nullptr;
     Fiber* list = poll_ready(other);
