@@ -1,8 +1,9 @@
 // One slot of the table of prediction.h: tag of a key (8 bits) | evidence (8) | time of the last
 // long call (16, in units of 67 ms).
 //
-// Any thread reads and writes it without a lock.  Each update is one load and one store of the whole
-// word, so what is read is always one key's; one that is lost to a race is one observation less.
+// Any thread reads and writes it without a lock.  Each update is one load and one store of the
+// whole word, so what is read is always one key's; one that is lost to a race is one observation
+// less.
 #pragma once
 
 #include <atomic>

@@ -22,7 +22,8 @@ TEST(PredictionWord, KeysOfOneSlotDoNotAddUp) {
         for (int i = 0; i < 3; i++) w->learn(kKey, CallLength::kLong, kSecond);
         return Scenario{{[w] { w->learn(kKey, CallLength::kLong, kSecond); },
                          [w] {
-                             for (int i = 0; i < 2; i++) w->learn(kOther, CallLength::kLong, kSecond);
+                             for (int i = 0; i < 2; i++)
+                                 w->learn(kOther, CallLength::kLong, kSecond);
                          },
                          [w] {
                              if (w->history(kOther) == CallHistory::kLong ||
@@ -30,10 +31,10 @@ TEST(PredictionWord, KeysOfOneSlotDoNotAddUp) {
                                  Explorer::fail("a key is convinced by another one's calls");
                          }},
                         [w] {
-                             return w->history(kOther) == CallHistory::kLong ||
-                                            w->history(kKey) == CallHistory::kLong
-                                        ? "a key is convinced by another one's calls"
-                                        : "";
+                            return w->history(kOther) == CallHistory::kLong ||
+                                           w->history(kKey) == CallHistory::kLong
+                                       ? "a key is convinced by another one's calls"
+                                       : "";
                         },
                         word};
     });
@@ -55,7 +56,8 @@ TEST(PredictionWord, ARaceLosesObservationsOnly) {
                             schedules++;
                             convinced += w->history(kKey) == CallHistory::kLong;
                             // Three were made in any case, two more at most.
-                            return w->history(kKey) == CallHistory::kShort ? "evidence is lost" : "";
+                            return w->history(kKey) == CallHistory::kShort ? "evidence is lost"
+                                                                           : "";
                         },
                         word};
     });
@@ -80,7 +82,8 @@ TEST(PredictionWord, AShortCallLeavesNoStrangeEvidence) {
                             if (is_new && w->history(kOther) != CallHistory::kMixed)
                                 return "a single long call convinced";
                             // With the time of its own last long call.
-                            return w->is_forgotten(3 * kSecond) == is_old ? "" : "another one's time";
+                            return w->is_forgotten(3 * kSecond) == is_old ? ""
+                                                                          : "another one's time";
                         },
                         word};
     });

@@ -180,11 +180,11 @@ void pairs_wake_nobody() {
     }
     group.wait();
     const int64_t wakeups = COUNT_VALUE(wakeups) - before;
-    // Each one woken rests for that long, with or without a find.
-    expect(wakeups <= (now() - start) / kThiefRestNs + 10, "A11, a pair wakes nobody");
     if (g_config.verbose)
-        fprintf(stderr, "pair: %lld rounds, %lld wake-ups in %lld us\n", (long long)kRounds,
-                (long long)wakeups, (long long)((now() - start) / 1000));
+        fprintf(stderr, "pair: %lld wake-ups in %lld us\n", (long long)wakeups,
+                (long long)((now() - start) / 1000));
+    // Each one woken rests for that long; what it finds at times makes it wake another one.
+    expect(wakeups <= (now() - start) / kThiefRestNs * 3 / 2 + 20, "A11, a pair wakes nobody");
 }
 
 // A12: at most half of the busy processors look for work.  All run out of it one after the other,
