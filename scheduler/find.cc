@@ -197,12 +197,21 @@ bool recheck_after_release(Worker* worker) {
 // What the sleeper woke up for may be another processor's, whose worker is busy or which is idle.
 // Left to stealing it would wait until this worker may spin, which looks for it again and again
 // meanwhile (some 25 times for each timer of ten fibers that sleep for 1 ms).
-void run_overdue_timers(const Processor* mine) {
-    const int64_t now = Platform::now_ns();
+void run_overdue_timers(int64_t now) {
     for (int i = 0; i < g_scheduler.processor_count; i++) {
-        Processor* other = g_scheduler.processors[i];
-        if (other != mine && other->timers.earliest_ns() <= now) run_timers(other, now);
+        Processor* processor = g_scheduler.processors[i];
+        if (processor->timers.earliest_ns() <= now) run_timers(processor, now);
     }
+}
+
+// The sleeper leaves for events, and what it runs may last: the monitor, which left the timers that
+// come next to it, is to look in time (T1).  Not after a deadline, which many short sleeps end
+// with: there this worker is back in the pollers soon, or the monitor finds out 4 ms later.
+void leave_timers_to_monitor(int64_t now) {
+    const int64_t next = earliest_timer_ns();
+    if (next > now && next < kNever - kYieldLookNs &&
+        next + kYieldLookNs < g_scheduler.monitor_looks_ns.load())
+        wake_monitor();
 }
 
 // Last resort of an idle worker: one of them sleeps in the pollers until an event or the earliest
@@ -236,9 +245,11 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     }
     acquire_processor(worker, processor);
     *retry = true;
-    if (fibers != nullptr) return first_and_ready_rest(fibers);
-    run_overdue_timers(processor);
-    return nullptr;
+    const int64_t now = Platform::now_ns();
+    run_overdue_timers(now);
+    if (fibers == nullptr) return nullptr;
+    leave_timers_to_monitor(now);
+    return first_and_ready_rest(fibers);
 }
 
 // Fairness across processors (W6): a busy processor never runs out of its own events, so it would

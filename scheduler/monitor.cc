@@ -264,6 +264,8 @@ void deep_sleep(int64_t deadline) {
 // look around, the second look at a timer comes later.
 void short_sleep(int64_t now, int64_t sleep_ns) {
     const uint32_t word = g_scheduler.monitor_word.load();
+    // Before the look at the sleeper: who leaves the pollers after that look rings (T1).
+    g_scheduler.monitor_looks_ns.store(kNever);
     int64_t until = now + (sleep_ns < look_again_ns ? sleep_ns : look_again_ns);
     g_scheduler.monitor_covers_ns.store(until);
     // One that is armed from here on and is earlier rings.
@@ -276,6 +278,7 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
         const int64_t soonest = now + kShortestSleepNs;
         if (look < until && sleep_ns > kShortestSleepNs) until = look > soonest ? look : soonest;
     }
+    g_scheduler.monitor_looks_ns.store(until);
     Platform::futex_wait(g_scheduler.monitor_word, word, until);
 }
 

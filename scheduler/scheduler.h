@@ -40,6 +40,8 @@ struct Scheduler : WakeWords<Platform>, WorldWords<Platform> {
     // The earliest timer that the monitor's present sleep takes into account; it is rung for an
     // earlier one of a processor that runs on (T1).
     Platform::Atomic<int64_t> monitor_covers_ns{INT64_MIN};
+    // When the monitor's present sleep ends; kNever while it decides that.
+    Platform::Atomic<int64_t> monitor_looks_ns{kNever};
     Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 

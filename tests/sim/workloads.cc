@@ -425,6 +425,7 @@ void ready_io();
 void crowded_io();
 void crowd();
 void late_timers();
+void uncovered_timers();
 void unfair_mutex();
 void long_rest();
 void surplus();
@@ -464,6 +465,7 @@ const Workload kWorkloads[] = {
     {"crowded_io", crowded_io},
     {"crowd", crowd},
     {"late_timers", late_timers},
+    {"uncovered_timers", uncovered_timers},
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},
     {"surplus", surplus},

@@ -18,6 +18,7 @@ void ready_io();
 void crowded_io();
 void crowd();
 void late_timers();
+void uncovered_timers();
 void long_rest();
 void surplus();
 void spilled();
@@ -345,6 +346,52 @@ void late_timers() {
         group.done();
     });
     group.wait();
+}
+
+// One fiber sleeps, perhaps on a processor that is in a long call meanwhile; whoever slept in the
+// pollers until that deadline is woken by an event and computes, so that nobody sleeps there any
+// more.
+void uncovered_timers() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const int fd = g_kernel.open_socket(FileKind::kSocket);
+    File* file = g_kernel.file(fd);
+    for (int round = 0; round < 20; round++) {
+        const bool with_call = g_program.one_in(2), cooperates = g_program.one_in(2);
+        const int64_t sleeps = 2 * kMs + g_program.skewed(4 * kMs);
+        const int64_t deadline = now() + sleeps;
+        bool is_over = false;
+        Group group(with_call ? 3 : 2);
+        go([&, fd] {
+            if (socket_receive(fd) != 1) fail("receive failed");
+            keep_busy(is_over, 20 * kUs, [cooperates] {
+                if (cooperates) some_call();
+            });
+            group.done();
+        });
+        go([&] {
+            sleep_for(deadline - now());
+            // With a processor to run on; one in a call is taken when the monitor looks next.
+            const int needed = with_call ? 3 : 2;
+            const bool is_prompt =
+                g_config.cpus > g_config.processors && g_config.processors >= needed;
+            // Who enters no hook is given 100 us, then the monitor does it; and the wake-ups.
+            const int64_t prompt = cooperates ? 100 * kUs : 200 * kUs;
+            const int64_t bound =
+                is_prompt ? prompt : 2 * turn_ns() * per_cpu(g_config.processors) + kMs;
+            measured(now() - deadline, bound, "a timer was late that nobody slept for");
+            is_over = true;
+            group.done();
+        });
+        if (with_call)
+            go([&] {
+                short_call(12 * kMs);
+                group.done();
+            });
+        g_machine.at(deadline - g_program.below(kMs), [file] { g_kernel.peer_sends(file, 1); });
+        group.wait();
+        sleep_for(g_program.skewed(20 * kMs));
+    }
 }
 
 // After a long rest the monitor sleeps without limit; the first things that happen are
