@@ -80,8 +80,7 @@ uint64_t mask_during(const Action& action, int signal, uint64_t mask) {
 // Everything is blocked, and sigreturn is next: what the fiber is to look at is looked at then.
 void settle(Fiber* fiber, void* context) {
     const Thread* thread = thread_of(fiber);
-    if ((pending_for(fiber) & ~thread->mask) != 0 && !thread->takes_no_signals)
-        fiber->attention.fetch_or(kAttendSignal);
+    if (deliverable_to(fiber) != 0) fiber->attention.fetch_or(kAttendSignal);
     if (fiber->in_call) {
         // What arrived during the handler has taken back its notes; the call is not to begin anew.
         if (cancellation_is_due(fiber)) fiber->attention.fetch_or(kAttendCancel);
@@ -161,7 +160,7 @@ Interrupted begin_handler(Fiber* fiber, const Action& action, int signal, void* 
     }
     // As the kernel, which stacks the frames of all that may be delivered before the first
     // instruction of any handler.
-    if ((pending_for(fiber) & ~thread->mask) != 0) deliver_pending(fiber);
+    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
     check_attention(fiber);
     return was;
 }
@@ -377,7 +376,7 @@ void note_sigpipe(Fiber* fiber) {
 
 }  // namespace
 
-void deliver_pending(Fiber* fiber) {
+void deliver_pending(Fiber* fiber, uint64_t of_main) {
     if (fiber->in_call) {  // looked at again when the call is left
         fiber->attention.fetch_or(kAttendSignal);
         return;
@@ -393,7 +392,7 @@ void deliver_pending(Fiber* fiber) {
         thread->is_delivering = true;
         std::atomic_signal_fence(std::memory_order_seq_cst);
         siginfo_t info;
-        while (!thread->takes_no_signals && take_pending(fiber, ~thread->mask, &info)) {
+        while (take_deliverable(fiber, of_main, &info)) {
             if (is_ignored(info.si_signo)) continue;
             if (is_default(info.si_signo))
                 send_to_fiber(fiber, info.si_signo, &info);

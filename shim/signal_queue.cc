@@ -268,6 +268,14 @@ bool take_pending(Fiber* fiber, uint64_t set, siginfo_t* info) {
     return pop(queue_of(fiber), set, info) || pop(process_queue(), set, info);
 }
 
+bool take_deliverable(Fiber* fiber, uint64_t of_main, siginfo_t* info) {
+    const uint64_t set = deliverable_to(fiber, of_main);
+    if (set == 0) return false;
+    RuntimeSection section(fiber);
+    LockGuard guard(queue_lock);
+    return pop(queue_of(fiber), ~thread_of(fiber)->mask, info) || pop(process_queue(), set, info);
+}
+
 bool take_queued_before(int signal, siginfo_t* info) {
     if (!is_real_time(signal) || (process_bits.load() & signal_bit(signal)) == 0) return false;
     LockGuard guard(queue_lock);
@@ -279,6 +287,16 @@ uint64_t signals_queued() { return queued.load(); }
 
 uint64_t pending_for(const Fiber* fiber) {
     return thread_of(fiber)->pending.load() | process_bits.load();
+}
+
+uint64_t deliverable_to(const Fiber* fiber, uint64_t of_main) {
+    const Thread* thread = thread_of(fiber);
+    if (thread->takes_no_signals) return 0;
+    uint64_t of_process = process_bits.load();
+    const Fiber* main = main_fiber();
+    if (of_process != 0 && main != nullptr && fiber != main && !thread_of(main)->takes_no_signals)
+        of_process &= static_cast<const volatile uint64_t&>(thread_of(main)->mask) | of_main;
+    return (thread->pending.load() | of_process) & ~thread->mask;
 }
 
 void drop_pending(int signal) {
