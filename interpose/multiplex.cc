@@ -107,18 +107,9 @@ class Watch {
             const Wake outcome =
                 io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll, &is_unpollable);
             if (is_unpollable) return Step::kUnpollable;
-            switch (outcome) {
-                case Wake::kTimeout:
-                    return Step::kTimedOut;
-                case Wake::kSignal:
-                case Wake::kCancel:
-                    return Step::kInterrupted;
-                case Wake::kClosed:
-                    if (note_private()) continue;  // sleeps on, on the duplicate
-                    return Step::kRetry;
-                default:
-                    return Step::kRetry;
-            }
+            if (outcome == Wake::kClosed && note_private())
+                continue;  // sleeps on, on the duplicate
+            return step_of(outcome);
         }
     }
 
@@ -350,8 +341,6 @@ long select_at_once(int count, fd_set* read, fd_set* write, fd_set* except) {
 }  // namespace
 
 }  // namespace pfiber::interpose
-
-extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
 
 using namespace pfiber;
 using namespace pfiber::interpose;

@@ -40,6 +40,7 @@ long region_call(Fiber* fiber, Region region, Restart restart, long number, cons
 long predicted_region_call(Fiber* fiber, PredictedCall call, Restart restart, long number,
                            const long* arguments);
 
+// The same with the arguments one by one; no cancellation point at the entry.
 template <class... A>
 long region_call_of(Fiber* fiber, Region region, Restart restart, long number, A... a) {
     static_assert(sizeof...(A) <= 6);

@@ -325,8 +325,6 @@ long send_many(Fiber* fiber, int fd, mmsghdr* messages, unsigned count, int flag
 
 }  // namespace pfiber::interpose
 
-extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
-
 using namespace pfiber;
 using namespace pfiber::interpose;
 

@@ -323,8 +323,6 @@ void raise_broken_pipe(Fiber* fiber) {
 
 }  // namespace pfiber::interpose
 
-extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
-
 using namespace pfiber;
 using namespace pfiber::interpose;
 

@@ -54,7 +54,7 @@ enum class WaitReason : uint8_t {
     kLibcLock,
     kForked,
 };
-const char* wait_reason_text(WaitReason reason);
+const char* wait_reason_text(WaitReason reason);  // any thread
 
 // A timed wait.  deadline_ns 0 = no wait is timed; the heap entry may be stale (timer_heap.h).
 struct FiberTimer : TimerWords<Platform> {
@@ -67,8 +67,8 @@ using FiberEntry = void (*)(Fiber*);
 struct Fiber {
     // Touched on every switch.
     ParkWord<Platform> park;
-    int32_t depth =
-        0;  // > 0: in the runtime; written by this fiber (and handlers on top of it) only
+    // > 0: in the runtime; written by this fiber and handlers on top of it only.
+    int32_t depth = 0;
     Platform::Atomic<uint32_t> attention{0};
     Platform::Atomic<FiberState> state{FiberState::kFree};
     WaitReason wait_reason = WaitReason::kNone;

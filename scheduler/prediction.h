@@ -35,10 +35,11 @@ inline CallHistory call_history(uint32_t key) { return prediction_slot(key).hist
 inline bool is_forgotten(uint32_t key, int64_t now_ns) {
     return prediction_slot(key).is_forgotten(now_ns);
 }
+// One observation.  Any thread.
 inline void learn_call(uint32_t key, CallLength length, int64_t now_ns) {
     prediction_slot(key).learn(key, length, now_ns);
 }
-void forget_calls();
+void forget_calls();  // fork child, and tests
 
 // One call, between enter_predicted_call() and exit_predicted_call() on the same fiber.
 struct PredictedCall {
