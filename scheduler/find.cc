@@ -7,6 +7,7 @@
 // but no processor was idle yet.
 #include "scheduler/base/counters.h"
 #include "scheduler/scheduler.h"
+#include "scheduler/victim_order.h"
 
 namespace pfiber {
 
@@ -46,6 +47,25 @@ void global_put_list(Fiber* first) {
     wake_worker();  // whoever comes wakes the next (W4)
 }
 
+// In a crowd a yielder waits behind those that did not fit into a ring: at the tail of its own it
+// would push others there, again and again the same ones.  False: no crowd, and nothing was done.
+// Go's Gosched always does so, and takes the lock for it.
+bool join_spilled(Fiber* fiber) {
+    const Processor* mine = worker_of_thread()->processor;
+    if (g_scheduler.global.is_empty() || mine == nullptr ||
+        mine->queue.size() < RunQueue<Platform, Fiber>::kCapacity / 2)
+        return false;
+    {
+        LockGuard guard(g_scheduler.lock);
+        if (g_scheduler.global.spilled() == 0) return false;
+        fiber->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+        g_scheduler.global.push_back(fiber);
+        g_scheduler.global.mark_spill();
+    }
+    wake_worker();
+    return true;
+}
+
 int32_t ring_room(const Processor* processor) {
     return static_cast<int32_t>(RunQueue<Platform, Fiber>::kCapacity - processor->queue.size());
 }
@@ -71,29 +91,15 @@ Fiber* global_take(Processor* processor, int limit) {
 
 namespace {
 
-uint32_t next_random(Worker* worker) {
-    uint32_t x = worker->random;
-    x ^= x << 13;
-    x ^= x >> 17;
-    x ^= x << 5;
-    return worker->random = x;
-}
-
-uint32_t greatest_common_divisor(uint32_t a, uint32_t b) {
-    while (b != 0) {
-        const uint32_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
 // A next slot is left to its processor for a moment, because that usually runs it within 50 ns. The
 // thief sleeps meanwhile and still counts as spinning: a pair of fibers that wake each other would
-// else pay for waking a worker that finds nothing every few microseconds.
-// Go: the usleep in runqgrab.
-bool next_slot_stays(Worker* worker, Processor* victim) {
+// else pay for waking a worker that finds nothing every few microseconds.  Once in a search: what
+// is submitted meanwhile waits for it, and there may be a pair on every processor. Go: the usleep
+// in runqgrab.
+bool next_slot_stays(Worker* worker, const Processor* victim, bool* has_rested) {
     if (victim->status.load(std::memory_order_relaxed) != ProcessorStatus::kRunning) return true;
+    if (*has_rested) return false;
+    *has_rested = true;
     // Nobody posts to a worker that is not idle.
     Platform::futex_wait(worker->wake_word, 0, Platform::now_ns() + kThiefRestNs);
     constexpr int kSpins = 60;  // sees a slot that is emptied and filled again and again
@@ -104,12 +110,14 @@ bool next_slot_stays(Worker* worker, Processor* victim) {
     return true;
 }
 
-Fiber* steal_from(Worker* worker, Processor* victim, bool take_next) {
+// has_rested: null where the next slot is not to be taken.
+Fiber* steal_from(Worker* worker, Processor* victim, bool* has_rested) {
+    const bool take_next = has_rested != nullptr;
     Processor* thief = worker->processor;
     Fiber* batch[RunQueue<Platform, Fiber>::kCapacity / 2];
     // What came into the ring meanwhile is taken in any case.
     if (take_next && victim->queue.size() == 0 &&
-        (!victim->queue.has_next() || !next_slot_stays(worker, victim)) &&
+        (!victim->queue.has_next() || !next_slot_stays(worker, victim, has_rested)) &&
         victim->queue.size() == 0)
         return nullptr;
     const uint32_t count = victim->queue.grab(batch, take_next);
@@ -125,20 +133,19 @@ Fiber* steal_work(Worker* worker, int64_t now, bool* ran_timers) {
     Processor* mine = worker->processor;
     const auto count = static_cast<uint32_t>(g_scheduler.processor_count);
     constexpr int kRounds = 4;
+    bool has_rested = false;
     for (int round = 0; round < kRounds; round++) {
         const bool is_last = round == kRounds - 1;
-        uint32_t step = next_random(worker) % count;
-        while (step == 0 || greatest_common_divisor(step, count) != 1)
-            step = count == 1 ? 1 : step % count + 1;
-        uint32_t at = next_random(worker) % count;
-        for (uint32_t i = 0; i < count; i++, at = (at + step) % count) {
-            Processor* victim = g_scheduler.processors[at];
+        VictimOrder order(count, &worker->random);
+        for (uint32_t i = 0; i < count; i++) {
+            Processor* victim = g_scheduler.processors[order.next()];
             if (victim == mine) continue;
             if (is_last && victim->timers.earliest_ns() <= now && run_timers(victim, now))
                 *ran_timers = true;
             if (*ran_timers) return nullptr;
             // Not by its status: one that is handed over is marked idle and may hold work.
-            if (Fiber* fiber = steal_from(worker, victim, is_last)) return fiber;
+            if (Fiber* fiber = steal_from(worker, victim, is_last ? &has_rested : nullptr))
+                return fiber;
         }
     }
     return nullptr;
@@ -190,12 +197,21 @@ bool recheck_after_release(Worker* worker) {
 // What the sleeper woke up for may be another processor's, whose worker is busy or which is idle.
 // Left to stealing it would wait until this worker may spin, which looks for it again and again
 // meanwhile (some 25 times for each timer of ten fibers that sleep for 1 ms).
-void run_overdue_timers(const Processor* mine) {
-    const int64_t now = Platform::now_ns();
+void run_overdue_timers(int64_t now) {
     for (int i = 0; i < g_scheduler.processor_count; i++) {
-        Processor* other = g_scheduler.processors[i];
-        if (other != mine && other->timers.earliest_ns() <= now) run_timers(other, now);
+        Processor* processor = g_scheduler.processors[i];
+        if (processor->timers.earliest_ns() <= now) run_timers(processor, now);
     }
+}
+
+// The sleeper leaves for events, and what it runs may last: the monitor, which left the timers that
+// come next to it, is to look in time (T1).  Not after a deadline, which many short sleeps end
+// with: there this worker is back in the pollers soon, or the monitor finds out 4 ms later.
+void leave_timers_to_monitor(int64_t now) {
+    const int64_t next = earliest_timer_ns();
+    if (next > now && next < kNever - kYieldLookNs &&
+        next + kYieldLookNs < g_scheduler.monitor_looks_ns.load())
+        wake_monitor();
 }
 
 // Last resort of an idle worker: one of them sleeps in the pollers until an event or the earliest
@@ -232,9 +248,11 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     }
     acquire_processor(worker, processor);
     *retry = true;
-    if (fibers != nullptr) return first_and_ready_rest(fibers);
-    run_overdue_timers(processor);
-    return nullptr;
+    const int64_t now = Platform::now_ns();
+    run_overdue_timers(now);
+    if (fibers == nullptr) return nullptr;
+    leave_timers_to_monitor(now);
+    return first_and_ready_rest(fibers);
 }
 
 // Fairness across processors (W6): a busy processor never runs out of its own events, so it would
@@ -258,7 +276,7 @@ Fiber* help_stalled(Worker* worker, int64_t now) {
     }
     if (now - worker->watched_since_ns < kStalledNs) return nullptr;
     worker->watched_since_ns = now;
-    Fiber* queued = steal_from(worker, other, false);
+    Fiber* queued = steal_from(worker, other, nullptr);
     if (queued != nullptr) return queued;
     if (other->poller.waiters.load(std::memory_order_relaxed) == 0) return nullptr;
     Fiber* list = poll_ready(other);
@@ -301,11 +319,42 @@ Fiber* look_around(Processor* processor, int64_t now) {
     return fiber;
 }
 
+// Somebody gave up the rest of a turn: what is ready does not wait for 61 turns, and the first of
+// it has its turn before others that do the same (Go issues 51651, 56060).  Null as well while
+// fibers wait that did not fit into a ring, see look_around().
+Fiber* look_for_events(Processor* processor, int64_t now) {
+    const Poller& poller = processor->poller;
+    if (processor->look_after != 0 || poller.waiters.load(std::memory_order_relaxed) <= 0 ||
+        now - poller.last_poll_ns.load(std::memory_order_relaxed) <= kYieldLookNs)
+        return nullptr;
+    if (!g_scheduler.global.is_empty()) {
+        LockGuard guard(g_scheduler.lock);
+        if (g_scheduler.global.spilled() > 0) return nullptr;
+    }
+    Fiber* list = poll_ready(processor);
+    return list == nullptr ? nullptr : first_and_ready_rest(list);
+}
+
+// The turn of those who are looked for at times only, although the ring is not empty.
+Fiber* find_due(Processor* processor, uint32_t look, int64_t now) {
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    const bool is_due = tick % kFairnessTick == 0;
+    if (look == kLookForEvents) {
+        if (Fiber* fiber = look_for_events(processor, now)) {
+            if (!is_due) count_start(processor);  // else the next start is still the 61st
+            return fiber;
+        }
+    }
+    if (!is_due) return nullptr;
+    count_start(processor);
+    return look_around(processor, now);
+}
+
 // One pass with the processor in hand.
 Fiber* find_with_processor(Worker* worker, int64_t* now) {
     Processor* processor = worker->processor;
+    const uint32_t look = processor->look_around.load(std::memory_order_relaxed);
     processor->look_around.store(0, std::memory_order_relaxed);
-    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
     *now = Platform::now_ns();
     processor->now_ns.store(*now, std::memory_order_relaxed);
     const bool is_timed = processor->timers.earliest_ns() <= *now && run_timers(processor, *now);
@@ -314,13 +363,10 @@ Fiber* find_with_processor(Worker* worker, int64_t* now) {
         worker->handed = nullptr;
         return fiber;
     }
-    if (tick % kFairnessTick == 0) {
-        count_start(processor);
-        if (Fiber* fiber = look_around(processor, *now)) {
-            if (!is_timed) return fiber;
-            // Somebody in the next slot is late already.
-            processor->queue.put(fiber, false, spill);
-        }
+    if (Fiber* fiber = find_due(processor, look, *now)) {
+        if (!is_timed) return fiber;
+        // Somebody in the next slot is late already.
+        processor->queue.put(fiber, false, spill);
     }
     bool inherits = false;
     if (Fiber* fiber = processor->queue.get(&inherits)) {

@@ -24,7 +24,8 @@ namespace {
 constexpr int64_t kShortestSleepNs = 20000;
 constexpr int64_t kLongestSleepNs = 10000000;
 constexpr int kPatientRounds = 50;
-constexpr int64_t kPollLateNs = 10000000;
+constexpr int64_t kPollLateNs = 10000000;         // the processor is asked to look,
+constexpr int64_t kPollLastNs = 30000000;         // and then the monitor looks itself
 constexpr int64_t kTimerAskNs = 20000;            // an overdue timer: its processor is asked,
 constexpr int64_t kTimerLateNs = 100000;          // and then the monitor runs it itself
 constexpr int64_t kUpdateEveryNs = 1000000000;    // Go's: affinity and cgroup limit
@@ -37,6 +38,7 @@ constexpr int64_t kSecondLookNs = 1000000;  // after one that found a worker tha
 
 Worker* monitor;
 int64_t asked_timer_ns = kNever;  // the timer for which a processor was asked last; the monitor's
+int64_t sleeper_seen_ns = 0;      // somebody slept in the pollers, who looks at all of them
 int64_t look_again_ns = kLongestSleepNs;  // within this time, whatever the interval has grown to
 
 bool work_waits(Processor* processor) {
@@ -161,12 +163,19 @@ bool look_at_running(Processor* processor, int64_t now) {
     return false;
 }
 
+// Events that nobody looks at, while no processor is idle.  A processor that is preempted or left
+// in time looks itself and runs what it finds, which would else wait behind its queue and the
+// global one.
 bool look_at_poller(Processor* processor, int64_t now) {
     Poller& poller = processor->poller;
-    if (poller.waiters.load(std::memory_order_relaxed) == 0 ||
-        g_scheduler.sleeper_deadline_ns.load() != 0 ||
-        now - poller.last_poll_ns.load(std::memory_order_relaxed) < kPollLateNs)
+    const int64_t last = poller.last_poll_ns.load(std::memory_order_relaxed);
+    const int64_t unseen = now - (last > sleeper_seen_ns ? last : sleeper_seen_ns);
+    if (poller.waiters.load(std::memory_order_relaxed) == 0 || unseen < kPollLateNs) return false;
+    if (unseen < kPollLastNs && options().preempt != Preempt::kOff &&
+        processor->status.load() == ProcessorStatus::kRunning) {
+        processor->look_around.store(kLookForEvents, std::memory_order_relaxed);
         return false;
+    }
     Fiber* fibers = poll_ready(processor);
     if (fibers == nullptr) return false;
     ready_list(fibers);
@@ -184,7 +193,7 @@ void look_at_timers(Processor* processor, ProcessorStatus status, int64_t now) {
         return;
     }
     asked_timer_ns = timer;
-    processor->look_around.store(1, std::memory_order_relaxed);
+    processor->look_around.store(kLookForAll, std::memory_order_relaxed);
     Worker* worker = processor->worker;
     Fiber* fiber = worker == nullptr ? nullptr : worker->current;
     if (fiber != nullptr && !fiber->is_scheduler) fiber->attention.fetch_or(kAttendPreempt);
@@ -238,6 +247,7 @@ bool one_round(int64_t now) {
         }
         if (!everything_idle()) look_at_timers(processor, status, now);
     }
+    if (g_scheduler.sleeper_deadline_ns.load() != 0) sleeper_seen_ns = now;
     // Those of removed processors may hold what the kernel did not let them move.
     for (int i = 0; i < g_scheduler.made_count; i++)
         did_something |= look_at_poller(g_scheduler.processors[i], now);
@@ -254,6 +264,8 @@ void deep_sleep(int64_t deadline) {
 // look around, the second look at a timer comes later.
 void short_sleep(int64_t now, int64_t sleep_ns) {
     const uint32_t word = g_scheduler.monitor_word.load();
+    // Before the look at the sleeper: who leaves the pollers after that look rings (T1).
+    g_scheduler.monitor_looks_ns.store(kNever);
     int64_t until = now + (sleep_ns < look_again_ns ? sleep_ns : look_again_ns);
     g_scheduler.monitor_covers_ns.store(until);
     // One that is armed from here on and is earlier rings.
@@ -266,6 +278,7 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
         const int64_t soonest = now + kShortestSleepNs;
         if (look < until && sleep_ns > kShortestSleepNs) until = look > soonest ? look : soonest;
     }
+    g_scheduler.monitor_looks_ns.store(until);
     Platform::futex_wait(g_scheduler.monitor_word, word, until);
 }
 
@@ -275,6 +288,7 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
     int idle_rounds = 0;
     int64_t next_trace = Platform::now_ns();
     int64_t active_ns = next_trace;
+    sleeper_seen_ns = next_trace;
     uint32_t activity = 0;
     int64_t next_update = next_trace + kUpdateEveryNs;
     for (;;) {
@@ -290,7 +304,7 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
             deep_sleep(trace_ns > 0 ? next_trace : kNever);
             sleep_ns = kShortestSleepNs;
             idle_rounds = 0;
-            active_ns = Platform::now_ns();
+            active_ns = sleeper_seen_ns = Platform::now_ns();
         } else {
             short_sleep(now, sleep_ns);
         }

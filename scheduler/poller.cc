@@ -270,7 +270,8 @@ void io_took_turn(Fiber* fiber) {
         Platform::now_ns() - processor->poller.last_poll_ns.load(std::memory_order_relaxed) >
             kPollEveryNs)
         ready_list(poll_ready(processor));
-    if (!processor->queue.is_empty() && fiber->locked_worker == nullptr) yield(fiber);
+    if (!processor->queue.is_empty() && fiber->locked_worker == nullptr)
+        leave_fiber(fiber, AfterSwitch::kYieldLocal);
 }
 
 Fiber* poll_ready(Processor* processor) {

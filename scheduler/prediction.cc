@@ -6,17 +6,12 @@
 
 namespace pfiber {
 
-Platform::Atomic<uint32_t> g_predictions[kPredictionSlots];
+PredictionWord<Platform> g_predictions[kPredictionSlots];
 
 namespace {
 
-constexpr int64_t kLongNs = 20000;     // the monitor's shortest sleep; a hand-off costs about 4 µs
-constexpr uint32_t kForgetUnits = 15;  // of 67 ms: a second
+constexpr int64_t kLongNs = 20000;  // the monitor's shortest sleep; a hand-off costs about 4 µs
 constexpr uint32_t kMeasureOneOf = 32;  // of the calls that keep their processor
-
-uint32_t tag_of(uint32_t key) { return key >> 24; }
-uint32_t evidence_of(uint32_t word) { return word >> 16 & 0xff; }
-uint32_t units(int64_t now_ns) { return static_cast<uint32_t>(now_ns >> 26) & 0xffff; }
 
 // Somebody would run, or has to poll, while the call lasts.
 bool others_would_run(Processor* processor) {
@@ -35,37 +30,8 @@ bool is_measured(uint32_t tick) {
 
 }  // namespace
 
-bool is_forgotten(uint32_t key, int64_t now_ns) {
-    const uint32_t word = prediction_slot(key).load(std::memory_order_relaxed);
-    return ((units(now_ns) - word) & 0xffff) > kForgetUnits;
-}
-
-void learn_call(uint32_t key, CallLength length, int64_t now_ns) {
-    Platform::Atomic<uint32_t>& slot = prediction_slot(key);
-    const uint32_t word = slot.load(std::memory_order_relaxed);
-    const bool is_mine = word >> 24 == tag_of(key);
-    uint32_t evidence = is_mine ? evidence_of(word) : 0;
-    uint32_t when = word & 0xffff;
-    switch (length) {
-        case CallLength::kLong:
-            if (evidence < 255) evidence += (255 - evidence) / 4 + 1;
-            when = units(now_ns);
-            break;
-        case CallLength::kShort:
-            // A short call says nothing about a slot that is another key's.
-            if (evidence == 0) return;
-            evidence -= evidence / 4 + 1;
-            break;
-        case CallLength::kFoundShort:
-            if (evidence == 0) return;
-            evidence -= evidence / 32 + 1;
-            break;
-    }
-    slot.store(tag_of(key) << 24 | evidence << 16 | when, std::memory_order_relaxed);
-}
-
 void forget_calls() {
-    for (auto& slot : g_predictions) slot.store(0, std::memory_order_relaxed);
+    for (auto& slot : g_predictions) slot.forget();
 }
 
 void enter_predicted_call(Fiber* fiber, PredictedCall* call) {

@@ -6,12 +6,12 @@
 // waiting until the monitor notices.  Rejected: a time stamp around every call (a tenth of a cached
 // read), and Go's rule of one choice per call site made by the programmer (SyscallBlock).
 //
-// The table is bounded and lock-free: a word per slot, stored whole; an update that is lost to a
-// race is one observation less.  It forgets: a key without a long call in the last second counts as
-// unknown, and each short call takes a quarter of the evidence away.
+// The table is bounded and lock-free (prediction_word.h).  It forgets: a key without a long call in
+// the last second counts as unknown, and each short call takes a quarter of the evidence away.
 #pragma once
 
 #include "scheduler/fiber.h"
+#include "scheduler/prediction_word.h"
 
 namespace pfiber {
 
@@ -22,42 +22,23 @@ constexpr uint32_t call_key(long number, uint64_t where) {
     return static_cast<uint32_t>(mixed >> 32) | 1;
 }
 
-enum class CallHistory : uint8_t {
-    kShort,  // or unknown
-    kMixed,  // some were long: worth finding out, not worth a hand-off
-    kLong,   // hand off
-};
-
-// A slot: tag (8 bits) | evidence (8) | time of the last long call (16, in units of 67 ms).
 constexpr uint32_t kPredictionSlots = 1024;
-extern Platform::Atomic<uint32_t> g_predictions[kPredictionSlots];
+extern PredictionWord<Platform> g_predictions[kPredictionSlots];
 
-inline Platform::Atomic<uint32_t>& prediction_slot(uint32_t key) {
+inline PredictionWord<Platform>& prediction_slot(uint32_t key) {
     return g_predictions[(key >> 1) % kPredictionSlots];
 }
 
 // The table's content for one key.  Any thread.
-inline CallHistory call_history(uint32_t key) {
-    // Of 255.  A hand-off pays when at least two of three calls are long: five long ones in a row
-    // do it, two short ones take it back.
-    constexpr uint32_t kConvinced = 180;
-    constexpr uint32_t kSuspected = 24;  // worth a look at the clock, or into the page cache
-    const uint32_t word = prediction_slot(key).load(std::memory_order_relaxed);
-    if (__builtin_expect(word >> 24 != key >> 24, 1)) return CallHistory::kShort;
-    const uint32_t evidence = word >> 16 & 0xff;
-    if (evidence < kSuspected) return CallHistory::kShort;
-    return evidence < kConvinced ? CallHistory::kMixed : CallHistory::kLong;
-}
-
+inline CallHistory call_history(uint32_t key) { return prediction_slot(key).history(key); }
 // The last long call of this key is more than a second ago.
-bool is_forgotten(uint32_t key, int64_t now_ns);
-enum class CallLength : uint8_t {
-    kLong,
-    kShort,
-    kFoundShort,  // found out beforehand at little cost: it takes much less of the evidence away
-};
+inline bool is_forgotten(uint32_t key, int64_t now_ns) {
+    return prediction_slot(key).is_forgotten(now_ns);
+}
 // One observation.  Any thread.
-void learn_call(uint32_t key, CallLength length, int64_t now_ns);
+inline void learn_call(uint32_t key, CallLength length, int64_t now_ns) {
+    prediction_slot(key).learn(key, length, now_ns);
+}
 void forget_calls();  // fork child, and tests
 
 // One call, between enter_predicted_call() and exit_predicted_call() on the same fiber.

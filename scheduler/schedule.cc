@@ -57,7 +57,7 @@ void finish_switch(Worker* worker) {
             if (!left->park.commit()) ready(left, true);
             break;
         case AfterSwitch::kYieldLocal:
-            ready(left, false);
+            if (!join_spilled(left)) ready(left, false);
             break;
         case AfterSwitch::kYieldGlobal:
             left->state.store(FiberState::kRunnable, std::memory_order_relaxed);
@@ -238,8 +238,31 @@ void ready_list(Fiber* first) {
     if (first != nullptr) global_put_list(first);
 }
 
+namespace {
+
+// The clock costs more than a yield, so short turns look at it at each 16th yield only.
+void look_for_events_now_and_then(Processor* processor) {
+    constexpr int32_t kMostBetween = 16;
+    if (processor->poller.waiters.load(std::memory_order_relaxed) <= 0) return;
+    if (--processor->yields_left > 0) return;
+    const int64_t now = Platform::now_ns();
+    const int64_t passed = now - processor->yield_clock_ns;
+    processor->yield_clock_ns = now;
+    if (passed > kYieldLookNs / 2)
+        processor->yields_between = 1;
+    else if (passed < kYieldLookNs / 4 && processor->yields_between < kMostBetween)
+        processor->yields_between *= 2;
+    processor->yields_left = processor->yields_between;
+    if (now - processor->poller.last_poll_ns.load(std::memory_order_relaxed) > kYieldLookNs)
+        processor->look_around.store(kLookForEvents, std::memory_order_relaxed);
+}
+
+}  // namespace
+
 void yield(Fiber* fiber) {
-    if (fiber->worker->processor == nullptr) return;
+    Processor* processor = fiber->worker->processor;
+    if (processor == nullptr) return;
+    look_for_events_now_and_then(processor);
     leave_fiber(fiber, AfterSwitch::kYieldLocal);
 }
 
@@ -259,6 +282,8 @@ void let_woken_run(Fiber* fiber) {
 void yield_preempted(Fiber* fiber) {
     COUNT(preemptions);
     const Worker* before = fiber->worker;
+    if (before->processor != nullptr)
+        before->processor->look_around.store(kLookForEvents, std::memory_order_relaxed);
     leave_fiber(fiber, AfterSwitch::kYieldGlobal);
     if (fiber->worker != before) COUNT(preemptions_moved);
 }

@@ -13,6 +13,12 @@ namespace pfiber {
 constexpr int kMaxProcessors = 1024;
 constexpr uint32_t kFairnessTick = 61;  // Go's: global queue and poller are looked at this often
 
+// Processor::look_around: timers are due, the world stops; or somebody gave up the rest of a turn.
+constexpr uint32_t kLookForAll = 1, kLookForEvents = 2;
+// Who gives the rest of a turn up lets events be looked for when this has passed since the last
+// look: 0.6 % of the CPU at most (a look costs 0.3 us), and 61 turns may be long ones.
+constexpr int64_t kYieldLookNs = 50000;
+
 // How long a thief leaves a next slot to its processor; and the kernel's timer slack, 50 µs.
 constexpr int64_t kThiefRestNs = 3000;
 
@@ -34,6 +40,8 @@ struct Scheduler : WakeWords<Platform>, WorldWords<Platform> {
     // The earliest timer that the monitor's present sleep takes into account; it is rung for an
     // earlier one of a processor that runs on (T1).
     Platform::Atomic<int64_t> monitor_covers_ns{INT64_MIN};
+    // When the monitor's present sleep ends; kNever while it decides that.
+    Platform::Atomic<int64_t> monitor_looks_ns{kNever};
     Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
     Platform::Atomic<uint32_t> thread_refused{0};  // the monitor is to try to start a worker again
 
@@ -78,6 +86,7 @@ void reset_spinning(Worker* worker);  // Go: resetspinning
 Fiber* find_runnable(Worker* worker);
 void global_put(Fiber* fiber);
 void global_put_list(Fiber* first);  // linked by queue_next; what did not fit into a ring
+bool join_spilled(Fiber* fiber);     // a yielder of the caller's processor
 int32_t ring_room(const Processor* processor);        // how many it may be given at once; its owner
 Fiber* global_take(Processor* processor, int limit);  // scheduler lock held
 void spill(Fiber** batch, uint32_t count);            // from a full ring to the global queue

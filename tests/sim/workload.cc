@@ -254,6 +254,12 @@ void let_others() {
     yield(fiber);
 }
 
+void end_turn() {
+    Fiber* fiber = self();
+    RuntimeSection section(fiber);
+    leave_fiber(fiber, AfterSwitch::kYieldLocal);
+}
+
 namespace {
 
 // One try of a call; sockets behave as the hooks of interpose/ do.

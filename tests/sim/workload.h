@@ -76,6 +76,7 @@ void short_call(int64_t ns);     // a call that may block and sleeps so long
 void blocking_call(int64_t ns);  // one that hands the processor off first
 void unseen_call(int64_t ns);    // blocks where no hook sees it
 void let_others();               // sched_yield
+void end_turn();                 // what a fiber does whose calls never wait (W7)
 void some_call();                // a hooked call that never waits
 
 constexpr long kTimedOut = -1000;

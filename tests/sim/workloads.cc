@@ -424,7 +424,9 @@ void tight_pair();
 void starved_global();
 void ready_io();
 void crowded_io();
+void crowd();
 void late_timers();
+void uncovered_timers();
 void unfair_mutex();
 void long_rest();
 void surplus();
@@ -463,7 +465,9 @@ const Workload kWorkloads[] = {
     {"starved_global", starved_global},
     {"ready_io", ready_io},
     {"crowded_io", crowded_io},
+    {"crowd", crowd},
     {"late_timers", late_timers},
+    {"uncovered_timers", uncovered_timers},
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},
     {"surplus", surplus},

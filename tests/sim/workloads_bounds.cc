@@ -1,9 +1,12 @@
 // Simulated programs that starve somebody on a scheduler without the rule they are about, with a
 // bound in virtual time.  The machine is calm, so the bounds are the scheduler's own: those
 // of slices and of the looks at the global queue, the pollers and the timers.
+#include <stdio.h>
+
 #include <list>
 
 #include "scheduler/base/options.h"
+#include "scheduler/scheduler.h"
 #include "tests/sim/workload.h"
 
 namespace pfiber::sim {
@@ -14,7 +17,9 @@ void tight_pair();
 void starved_global();
 void ready_io();
 void crowded_io();
+void crowd();
 void late_timers();
+void uncovered_timers();
 void long_rest();
 void surplus();
 void spilled();
@@ -188,22 +193,54 @@ void starved_global() {
     group.wait();
 }
 
-// Messages arrive while fibers that yield keep every queue full (Go issues 51651 and 56060).
-void ready_io() {
-    g_machine.calm();
+namespace {
+
+// What those do who keep every queue full while messages arrive, and how long one of them waits.
+struct Crowd {
+    int64_t piece_ns;
+    void (*between)();
+    int64_t bound_ns;
+};
+
+Crowd draw_crowd(int64_t size) {
     constexpr int64_t kPieceNs = 20 * kUs;
-    constexpr int kMessages = 20;
-    const int64_t yielders = 2 * g_config.processors + g_program.below(8);
     const int64_t cpus = per_cpu(g_config.processors);
     const int64_t kernel = cpus == 1 ? 0 : cpus * 8 * kMs;  // its slices
-    // A look at the pollers every 61st turn, then a turn of everybody else on that processor.
-    const int64_t bound = (62 + yielders) * kPieceNs * cpus + 2 * kMs * cpus + kernel;
+    constexpr int64_t kWakeNs = 120 * kUs;                  // of kernel threads, and their rests
+    switch (g_program.below(3)) {
+        case 0:
+            // They yield: a look at the first one after its time, of which the one before may have
+            // been short, or at the 61st turn, which puts the reader behind the others.
+            return {kPieceNs, let_others,
+                    (kYieldLookNs + (3 + size) * kPieceNs) * cpus + kWakeNs + kernel};
+        case 1:
+            // Their turns end otherwise: a look every 61st turn, then everybody else's.
+            return {kPieceNs, end_turn, (62 + size) * kPieceNs * cpus + 2 * kMs * cpus + kernel};
+        default: {
+            // They compute: a look when the first one's slice is over, and nobody else's.  Where
+            // the monitor or the kernel decides how long that is, or a neighbour helps (W6),
+            // somebody else may have looked first and queued the reader.
+            const bool is_exact = turn_ns() < 20 * kMs && g_config.processors == 1;
+            const int64_t slices = is_exact ? 1 : (size + 2) * cpus;
+            return {500 * kUs, [] {}, slices * turn_ns() + kMs + kernel};
+        }
+    }
+}
+
+}  // namespace
+
+// Messages arrive while others keep every queue full (Go issues 51651 and 56060).
+void ready_io() {
+    g_machine.calm();
+    constexpr int kMessages = 20;
+    const int64_t others = 2 * g_config.processors + g_program.below(8);
+    const Crowd crowd = draw_crowd(others);
     bool is_over = false;
-    Group group(yielders + 1);
+    Group group(others + 1);
     const int fd = g_kernel.open_socket(FileKind::kSocket);
     File* file = g_kernel.file(fd);
     static int64_t sent_ns;
-    go([&, bound, fd] {
+    go([&, fd] {
         for (int k = 0; k < kMessages; k++) {
             const int64_t at = now() + 2 * kMs + g_program.skewed(2 * kMs);
             g_machine.at(at, [file] {
@@ -211,14 +248,14 @@ void ready_io() {
                 g_kernel.peer_sends(file, 1);
             });
             if (socket_receive(fd) != 1) fail("receive failed");
-            measured(now() - sent_ns, bound, "a message waited while others yield");
+            measured(now() - sent_ns, crowd.bound_ns, "a message waited while others are busy");
         }
         is_over = true;
         group.done();
     });
-    for (int64_t i = 0; i < yielders; i++)
+    for (int64_t i = 0; i < others; i++)
         go([&] {
-            keep_busy(is_over, kPieceNs, let_others);
+            keep_busy(is_over, crowd.piece_ns, crowd.between);
             group.done();
         });
     group.wait();
@@ -281,6 +318,48 @@ void crowded_io() {
     group.wait();
 }
 
+// More that yield than the rings hold: who was spilled into the global queue is not spilled again
+// before its turn, so between two turns of one everybody else has two at most, counted over all
+// processors, and those that lie in a ring half a ring's more.
+void crowd() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const int64_t rings = g_config.processors < 4 ? g_config.processors : 4;
+    const int64_t yielders = 500 * rings + g_program.below(200);
+    const int64_t rounds = 12, bound = 2 * yielders + 128 * g_config.processors;
+    // Else the kernel decides how often each processor has its turn.
+    const bool is_measured = g_config.cpus > g_config.processors && !g_config.faults;
+    int64_t turns = 0, longest = 0, satisfied = 0;
+    Group group(yielders);
+    Gate start;
+    for (int64_t i = 0; i < yielders; i++)
+        go([&] {
+            start.wait();
+            int64_t last = 0;
+            for (int64_t k = 0; satisfied < yielders; k++) {
+                if (k == rounds) satisfied++;
+                if (k > 0) {
+                    const int64_t waited = turns - last;
+                    if (waited > longest) longest = waited;
+                    if (is_measured && waited > bound)
+                        fail("fairness: a yielder of %lld waited for %lld turns",
+                             static_cast<long long>(yielders), static_cast<long long>(waited));
+                }
+                last = turns++;
+                burn(2 * kUs);
+                let_others();
+            }
+            group.done();
+        });
+    sleep_for(20 * kMs);  // all wait
+    start.open();
+    group.wait();
+    if (g_config.verbose)
+        fprintf(stderr, "yielders %lld, longest wait %lld turns, bound %lld\n",
+                static_cast<long long>(yielders), static_cast<long long>(longest),
+                static_cast<long long>(bound));
+}
+
 // Sleeps among fibers that enter a hook every 20 us: at most 100 us late.  Among computations that
 // enter none: the slices of those that wait for the same processor, and a millisecond.
 void late_timers() {
@@ -310,6 +389,52 @@ void late_timers() {
         group.done();
     });
     group.wait();
+}
+
+// One fiber sleeps, perhaps on a processor that is in a long call meanwhile; whoever slept in the
+// pollers until that deadline is woken by an event and computes, so that nobody sleeps there any
+// more.
+void uncovered_timers() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const int fd = g_kernel.open_socket(FileKind::kSocket);
+    File* file = g_kernel.file(fd);
+    for (int round = 0; round < 20; round++) {
+        const bool with_call = g_program.one_in(2), cooperates = g_program.one_in(2);
+        const int64_t sleeps = 2 * kMs + g_program.skewed(4 * kMs);
+        const int64_t deadline = now() + sleeps;
+        bool is_over = false;
+        Group group(with_call ? 3 : 2);
+        go([&, fd] {
+            if (socket_receive(fd) != 1) fail("receive failed");
+            keep_busy(is_over, 20 * kUs, [cooperates] {
+                if (cooperates) some_call();
+            });
+            group.done();
+        });
+        go([&] {
+            sleep_for(deadline - now());
+            // With a processor to run on; one in a call is taken when the monitor looks next.
+            const int needed = with_call ? 3 : 2;
+            const bool is_prompt =
+                g_config.cpus > g_config.processors && g_config.processors >= needed;
+            // Who enters no hook is given 100 us, then the monitor does it; and the wake-ups.
+            const int64_t prompt = cooperates ? 100 * kUs : 200 * kUs;
+            const int64_t bound =
+                is_prompt ? prompt : 2 * turn_ns() * per_cpu(g_config.processors) + kMs;
+            measured(now() - deadline, bound, "a timer was late that nobody slept for");
+            is_over = true;
+            group.done();
+        });
+        if (with_call)
+            go([&] {
+                short_call(12 * kMs);
+                group.done();
+            });
+        g_machine.at(deadline - g_program.below(kMs), [file] { g_kernel.peer_sends(file, 1); });
+        group.wait();
+        sleep_for(g_program.skewed(20 * kMs));
+    }
 }
 
 // After a long rest the monitor sleeps without limit; the first things that happen are

@@ -1,5 +1,7 @@
 // Go's rules one at a time, as far as they show: orders, shares and counts that a scheduler which
 // breaks the rule gets wrong although every fiber runs in the end.  See scheduler/GO_RULES.md.
+#include <stdio.h>
+
 #include <algorithm>
 #include <set>
 #include <string>
@@ -143,6 +145,95 @@ void half_is_stolen() {
     }
 }
 
+// A11: while the ring holds anything, the next slot is not taken, whichever round it is.
+void next_slot_is_last() {
+    static RunQueue<Platform, Fiber> queue;
+    static Fiber dummies[3];
+    Fiber* batch[128];
+    const auto overflow = [](Fiber**, uint32_t) { fail("the ring overflows"); };
+    queue.put(&dummies[0], false, overflow);
+    queue.put(&dummies[1], true, overflow);
+    expect(queue.grab(batch, true) == 1 && batch[0] == &dummies[0], "A11, the ring first");
+    expect(queue.grab(batch, false) == 0, "A11, the next slot in the last round only");
+    expect(queue.grab(batch, true) == 1 && batch[0] == &dummies[1], "A11, the next slot last");
+    expect(queue.is_empty(), "A11, nothing is left");
+}
+
+// A11: two that wake each other run on one processor; who comes to steal leaves the next slot to it
+// for a moment, in which nobody else is woken.
+void pairs_wake_nobody() {
+    constexpr int64_t kRounds = 2000;
+    Semaphore ping, pong;
+    Group group(1);
+    sleep_for(kMs);
+    const int64_t before = COUNT_VALUE(wakeups), start = now();
+    go([&] {
+        for (int64_t k = 0; k < kRounds; k++) {
+            ping.take();
+            pong.post();
+        }
+        group.done();
+    });
+    for (int64_t k = 0; k < kRounds; k++) {
+        ping.post();
+        pong.take();
+    }
+    group.wait();
+    const int64_t wakeups = COUNT_VALUE(wakeups) - before;
+    if (g_config.verbose)
+        fprintf(stderr, "pair: %lld wake-ups in %lld us\n", (long long)wakeups,
+                (long long)((now() - start) / 1000));
+    // Each one woken rests for that long; what it finds at times makes it wake another one.
+    expect(wakeups <= (now() - start) / kThiefRestNs * 3 / 2 + 20, "A11, a pair wakes nobody");
+}
+
+// A12: at most half of the busy processors look for work.  All run out of it one after the other,
+// while one goes on, with a fiber in its next slot that makes each search last.
+void half_of_them_spin() {
+    const int64_t count = g_config.processors;
+    bool is_over = false;
+    int32_t most = 0;
+    Group group(count);
+    const int64_t until = now() + 3 * kMs;
+    for (int64_t i = 0; i < count; i++)
+        go([&, i] {
+            burn(until + 100 * i - now());
+            if (i == 0) go([] {});
+            while (i == 0 && !is_over) burn(10 * kUs);
+            group.done();
+        });
+    for (int64_t at = 0; at < 200; at++)
+        g_machine.at(until + 50 * at, [&] {
+            const int32_t now_spinning = g_scheduler.spinning.peek();
+            if (now_spinning > most) most = now_spinning;
+        });
+    g_machine.at(until + 200 * kUs, [&] { is_over = true; });
+    group.wait();
+    // A few may look at the number at the same time; it is one less than all without the rule.
+    expect(count < 16 || most <= 3 * count / 4, "A12, at most half of the busy processors spin");
+    if (g_config.verbose) fprintf(stderr, "spinning at most: %d of %lld\n", most, (long long)count);
+}
+
+// A43: whoever makes fibers runnable takes no lock while no processor is idle: somebody else has
+// it.
+void no_lock_for_nobody() {
+    constexpr int64_t kFibers = 50;
+    Gate gate;
+    Group group(kFibers);
+    for (int64_t i = 0; i < kFibers; i++)
+        go([&] {
+            gate.wait();
+            group.done();
+        });
+    sleep_for(kMs);  // all wait
+    {
+        RuntimeSection section(self());
+        LockGuard guard(g_scheduler.lock);
+        gate.open();
+    }
+    group.wait();
+}
+
 // A15: of many idle workers the one that rests for the shortest time is taken.
 void last_in_first_out() {
     constexpr int64_t kCalls = 12;
@@ -225,13 +316,17 @@ void rules() {
     if (g_config.faults || g_config.cpus <= g_config.processors) return;
     fair_shares();
     half_is_stolen();
+    next_slot_is_last();
     if (g_config.processors == 1) {
         next_slot_first();
         search_order();
         batch_order();
         preempted_is_last();
+        no_lock_for_nobody();
     } else {
         old_processor_first();
+        pairs_wake_nobody();
+        half_of_them_spin();
     }
     last_in_first_out();
     retake_conditions();
