@@ -29,9 +29,9 @@ struct alignas(64) Processor {
     Platform::Atomic<uint32_t> call_tick{0};
     Platform::Atomic<uint32_t> look_around{0};  // leave the fast path: timers due, poll, stop
     Platform::Atomic<int64_t> now_ns{0};        // of the last look around: a coarse clock
-    uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how many
-    uint32_t io_streak = 0;
-    int64_t gave_way_ns = 0;  // let_woken_run()
+    uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how much
+    uint32_t io_streak = 0;       // of their turn they used (io_took_turn)
+    int64_t gave_way_ns = 0;      // let_woken_run()
     int64_t look_after = 0;  // place in the global queue that the next look at the poller waits for
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
