@@ -59,7 +59,7 @@ long wait_for_child(pid_t pid, int* status, int options, rusage* usage) {
     long child = host::raw_syscall(SYS_wait4, pid, status, options | WNOHANG, usage);
     if (child == 0 && (options & WNOHANG) == 0)
         child = blocking_call(fiber, Restart::kYes, SYS_wait4, pid, status, options, usage);
-    if (child > 0) shim::note_overdue_signals();
+    if (child > 0) shim::handle_signals_until_now(fiber);
     return child;
 }
 
@@ -96,13 +96,13 @@ int pf_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
     siginfo_t seen{};
     const long tried = host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);
     if (tried != 0 || seen.si_pid != 0) {
-        shim::note_overdue_signals();
+        shim::handle_signals_until_now(fiber);
         if (tried == 0 && info != nullptr) *info = seen;
         return static_cast<int>(result(tried));
     }
     const long waited =
         blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr);
-    if (waited == 0) shim::note_overdue_signals();
+    if (waited == 0) shim::handle_signals_until_now(fiber);
     return static_cast<int>(result(waited));
 }
 

@@ -210,8 +210,11 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
         return nullptr;
     }
     const int64_t again = earliest_timer_ns();
+    if (runtime_callbacks.worker_mask != nullptr) runtime_callbacks.worker_mask(worker);
     Fiber* fibers = poll_sleep(again < deadline ? again : deadline);
     g_scheduler.sleeper_deadline_ns.store(0);
+    if (fibers != nullptr && runtime_callbacks.pass_on_signals != nullptr)
+        runtime_callbacks.pass_on_signals();
     Processor* processor = nullptr;
     {
         LockGuard guard(g_scheduler.lock);

@@ -130,7 +130,7 @@ Worker* create_worker() {
     worker->kernel_mask = 0;
     worker->alternate_stack = 0;
     worker->mask_generation = 0;
-    worker->has_exact_mask = worker->is_monitor = worker->is_lent = false;
+    worker->is_monitor = worker->is_lent = false;
     Fiber& scheduler = worker->scheduler_fiber;
     scheduler.is_scheduler = true;
     scheduler.depth = 1;
@@ -243,6 +243,9 @@ void end_worker(Worker* worker) {
         // The process's first thread would become a zombie leader: it sleeps instead, for ever.
         for (;;) await_post(worker, kNever);
     }
+    // Perhaps it alone let a signal through that was opened while the sleeper slept, which renews
+    // its mask then.
+    if (g_scheduler.sleeper_deadline_ns.load() != 0) break_sleeper();
     preempt_worker_ending(worker);
     g_scheduler.worker_count.fetch_sub(1);
     host::kernel_thread_exit();

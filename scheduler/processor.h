@@ -95,7 +95,6 @@ struct Worker {
     uint64_t kernel_mask = 0;                // what this kernel thread blocks
     uint64_t mask_generation = 0;            // of the process mask it was taken from
     std::atomic<uint32_t> masks_renewed{0};  // changes of its mask under way
-    bool has_exact_mask = false;             // a call runs with its fiber's own mask
     bool is_monitor = false;
     bool is_lent = false;  // the monitor's, while it runs fibers (rescue.cc)
     Platform::Atomic<uint32_t> wake_word{0};

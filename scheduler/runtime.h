@@ -21,8 +21,11 @@ struct RuntimeCallbacks {
     void (*attend_in_call)(Fiber*, void* context) = nullptr;
     // A fiber finished and its stack is left; on any stack, in the runtime.  Decides on recycling.
     void (*finished)(Fiber*) = nullptr;
-    // A worker is about to run program code; installs the process's signal mask.
+    // A worker is about to run program code or to sleep in the pollers; installs the process's
+    // signal mask.
     void (*worker_mask)(Worker*) = nullptr;
+    // A worker woke up in the pollers: signals that came before the events are passed on first.
+    void (*pass_on_signals)() = nullptr;
     // Every kick of a kernel thread, first thing in the handler, any context.
     void (*kicked)(void* context) = nullptr;
     // The preemption signal's number was used by somebody else.  In a handler, outside the runtime.

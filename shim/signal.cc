@@ -92,6 +92,13 @@ void set_in_kernel_alone(int signal, const struct sigaction* action) {
         host::raw_sigaction(signal, &kernel, nullptr);
 }
 
+// Other kernel threads took some of `set` perhaps, and got no further yet.
+void await_taken(Fiber* fiber, uint64_t set) {
+    RuntimeSection section(fiber);
+    await_entries(fiber->worker, set);
+    if (signals_are_noted()) dispatch_noted_signals();
+}
+
 // What the kernel gave out under the action that is about to go belongs to that action: natively a
 // thread that may take it runs the handler before its next call returns.  Here it may still wait
 // for another worker to wake up, or for the monitor to pass on what landed in the runtime.
@@ -105,10 +112,16 @@ void finish_with_action(Fiber* fiber, int signal) {
         host::raw_sigprocmask(SIG_BLOCK, &bit, nullptr);
         host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
         host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
-        await_entries(fiber->worker, bit);
-        if (signals_are_noted()) dispatch_noted_signals();
     }
+    await_taken(fiber, bit);
     if ((pending_for(fiber) & bit) != 0) deliver_pending(fiber, bit);
+}
+
+// What another kernel thread was chosen for, or took and noted, came before what the pollers report
+// now: a handler that runs after the bytes that were written later were read surprises programs.
+void pass_on_signals() {
+    note_overdue_signals();
+    if (signals_are_noted()) dispatch_noted_signals();
 }
 
 // Each kick of a worker, whatever it runs.
@@ -128,6 +141,14 @@ void attend(Fiber* fiber, uint32_t attention) {
 }
 
 }  // namespace
+
+void handle_signals_until_now(Fiber* fiber) {
+    const uint64_t set = signals_handled() & ~process_mask();
+    if (set == 0) return;
+    note_overdue_signals();
+    await_taken(fiber, set);
+    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
+}
 
 // A signal that is sent to the preemption signal's number by somebody else: the program's.
 void foreign_preemption_signal(int signal, siginfo_t* info, void* context) {
@@ -231,6 +252,7 @@ void signals_start(Fiber* main) {
     runtime_callbacks.attend_in_call = attend_libc_wait;
     runtime_callbacks.worker_mask = install_worker_mask;
     runtime_callbacks.serve = serve_requests;
+    runtime_callbacks.pass_on_signals = pass_on_signals;
     runtime_callbacks.kicked = kicked;
     watch_quit();
     runtime_callbacks.foreign_signal = foreign_preemption_signal;

@@ -90,8 +90,7 @@ uint64_t signals_queued();  // all that are pending here, about
 void dispatch_noted_signals();
 void note_signal(int signal, const siginfo_t* info);  // lock-free; from a handler in the runtime
 bool signals_are_noted();                             // and not distributed yet
-// Notes what the kernel gave to another thread that did not run since.  For whoever saw what came
-// after it: a child's end.  On a fiber, outside the runtime.
+// Notes what the kernel chose another thread for that did not run since.
 void note_overdue_signals();
 void drop_pending(int signal);  // its disposition became "ignore"
 
@@ -122,6 +121,10 @@ void signal_entry(int signal, siginfo_t* info, void* context);
 void entry_of_preemption_signal(Fiber* fiber, siginfo_t* info, void* context);
 // Runs the handlers of what is deliverable_to() it.  Outside the runtime.
 void deliver_pending(Fiber* fiber, uint64_t of_main = 0);
+// What was sent to the process before now has been given to a thread; the calling one runs its
+// handlers.  For whoever saw what came after a signal: a child's end.  Kicks every kernel thread.
+// On a fiber, outside the runtime.
+void handle_signals_until_now(Fiber* fiber);
 
 // ---- waiting (signal_wait.cc)
 

@@ -57,7 +57,7 @@ struct Renewing {
 
 // One that slept through the time in which the mask was smaller still has it.
 bool has_it_already(Worker* worker) {
-    return worker->masks_renewed.load() == 0 && !worker->has_exact_mask &&
+    return worker->masks_renewed.load() == 0 &&
            (common_mask.load() & ~static_cast<volatile uint64_t&>(worker->kernel_mask)) == 0;
 }
 
@@ -117,7 +117,7 @@ void await_entries(Worker* own, uint64_t signals) {
     const uint64_t wanted = generation.fetch_add(1) + 1;
     const int64_t since = Platform::now_ns();
     const auto may_have_taken = [own, signals](Worker* worker) {
-        return may_lack_mask(worker, own) && !worker->has_exact_mask &&
+        return may_lack_mask(worker, own) &&
                (static_cast<volatile uint64_t&>(worker->kernel_mask) & signals) != signals;
     };
     Worker* const first = g_scheduler.workers.load();
@@ -164,7 +164,7 @@ void open_worker_mask(Worker* worker) {
 
 // In the preemption handler, any context: what sigreturn will install on this worker.
 void renew_mask(Worker* worker, void* context) {
-    if (worker->mask_generation == generation.load() || worker->has_exact_mask) return;
+    if (worker->mask_generation == generation.load()) return;
     const Renewing renewing(worker);
     const uint64_t now = generation.load();
     worker->kernel_mask = common_mask.load();
