@@ -1,6 +1,6 @@
 // Every other spelling of the synchronisation calls, looked up by name: each waits once for another
 // thread, and fails once as its manual page says.
-// expect: fibers>=8 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_sync>=10
+// expect: fibers>=8 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_sync>=6
 #include "../../support/twin.h"
 #include "../../support/spelled.h"
 
