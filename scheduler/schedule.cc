@@ -259,8 +259,7 @@ void let_woken_run(Fiber* fiber) {
 }
 
 void let_created_run(Fiber* creator) {
-    if (g_scheduler.idle_processor_count.load(std::memory_order_relaxed) == 0)
-        let_woken_run(creator);
+    if (g_scheduler.processor_count == 1) let_woken_run(creator);
 }
 
 void yield_preempted(Fiber* fiber) {
