@@ -10,6 +10,7 @@
 
 namespace pfiber::interpose {
 
+// As the kernel wants it, but for the seconds' sign.
 inline bool is_valid(const timespec* time) {
     return time->tv_nsec >= 0 && time->tv_nsec < 1000000000;
 }

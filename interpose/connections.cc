@@ -197,7 +197,7 @@ extern "C" {
 int pf_accept4(int fd, sockaddr* address, socklen_t* length, int flags) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) {
-        const long answer = host::raw_syscall(SYS_accept4, fd, address, length, flags);
+        const long answer = plain_call(SYS_accept4, fd, address, length, flags);
         if (g_runtime_started) note_accepted(nullptr, answer, flags);
         return static_cast<int>(result(answer));
     }
@@ -212,7 +212,7 @@ int pf_accept(int fd, sockaddr* address, socklen_t* length) {
 int pf_connect(int fd, const sockaddr* address, socklen_t length) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return static_cast<int>(result(host::raw_syscall(SYS_connect, fd, address, length)));
+        return static_cast<int>(result(plain_call(SYS_connect, fd, address, length)));
     shim::cancellation_point(fiber);
     return static_cast<int>(result(connect_on(fiber, fd, address, length)));
 }

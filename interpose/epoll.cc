@@ -68,7 +68,7 @@ int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sig
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
         return static_cast<int>(
-            result(host::raw_syscall(SYS_epoll_pwait, fd, events, most, timeout, mask, 8)));
+            result(plain_call(SYS_epoll_pwait, fd, events, most, timeout, mask, 8)));
     shim::cancellation_point(fiber);
     if (!can_read_mask(mask)) return static_cast<int>(result(-EFAULT));
     if (mask != nullptr) {  // what is ready comes before a signal that the mask opens
@@ -92,7 +92,7 @@ int pf_epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeo
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
         return static_cast<int>(
-            result(host::raw_syscall(SYS_epoll_pwait2, fd, events, most, timeout, mask, 8)));
+            result(plain_call(SYS_epoll_pwait2, fd, events, most, timeout, mask, 8)));
     shim::cancellation_point(fiber);
     if (!can_read_if_given(timeout) || !can_read_mask(mask))
         return static_cast<int>(result(-EFAULT));

@@ -3,7 +3,6 @@
 #define HOOK(symbol, class, redirect, note) EXPORT symbol, pf_##symbol
 #define PRIVATE_HOOK(symbol, class, redirect, note) EXPORT symbol, pf_##symbol
 #define ALIAS(symbol, target, redirect, note) EXPORT symbol, pf_##target
-#define INNER(symbol, class, note)
 
 .macro EXPORT symbol, body
     .section .data.rel.slots, "aw", @progbits

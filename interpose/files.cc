@@ -1,5 +1,6 @@
 // Files and paths: calls that last as long as a disk or a server does (MAYBE), and the locks on
 // files, which last as long as their holder pleases (BLOCKING).
+#include <limits.h>
 #include <stdarg.h>
 #include <sys/xattr.h>
 
@@ -18,7 +19,7 @@ long open_on(Fiber* fiber, uintptr_t site, int directory, const char* path, int 
     if (is_hidden(directory)) return -EBADF;
     // O_LARGEFILE is the kernel's business on this machine only in name; libc sets it nowhere.
     if (fiber == nullptr) {
-        const long fd = host::raw_syscall(SYS_openat, directory, path, flags, mode);
+        const long fd = plain_call(SYS_openat, directory, path, flags, mode);
         note_opened(fd, DescriptorKind::kUnknown, true);
         return fd;
     }
@@ -184,6 +185,7 @@ int pf_fstatfs(int fd, struct statfs* status) {
 }
 ssize_t pf_getdents64(int fd, void* data, size_t size) {
     if (is_hidden(fd)) return result(-EBADF);
+    if (size > INT_MAX) size = INT_MAX;  // as libc does; the kernel refuses more
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) return result(list_directory(fd, data, size));
     enter_call(fiber);
@@ -273,6 +275,7 @@ int pf_flock(int fd, int operation) {
     // Most locks are free; only one that is not costs a hand-off.
     const long tried = host::raw_syscall(SYS_flock, fd, operation | LOCK_NB);
     if (tried != -EWOULDBLOCK) return static_cast<int>(result(tried));
+    const shim::NoCancel guard(fiber);
     return static_cast<int>(result(blocking_call(fiber, Restart::kYes, SYS_flock, fd, operation)));
 }
 

@@ -75,18 +75,13 @@ enum class Row : int {
 #define HOOK(symbol, class, redirect, note) k_##symbol,
 #define PRIVATE_HOOK(symbol, class, redirect, note) k_##symbol,
 #define ALIAS(symbol, target, redirect, note) k_##symbol,
-#define INNER(symbol, class, note)
 #include "interpose/hooks.def"
-#undef HOOK
-#undef PRIVATE_HOOK
-#undef ALIAS
-#undef INNER
     kCount
 };
 
 // libc's own function of a row; looked up at first use, all of them before the first fiber.
 void* real_function(Row row);
-void resolve_all();
+void resolve_all();  // single-threaded callers only
 
 }  // namespace pfiber::interpose
 
@@ -96,16 +91,11 @@ void resolve_all();
 extern "C" {
 #define HOOK(symbol, class, redirect, note) \
     ::pfiber::interpose::WithoutNoexcept<decltype(::symbol)>::Type pf_##symbol;
-#define PRIVATE_HOOK(symbol, class, redirect, note)
-#define ALIAS(symbol, target, redirect, note)
-#define INNER(symbol, class, note)
 #include "interpose/hooks.def"
-#undef HOOK
-#undef PRIVATE_HOOK
-#undef ALIAS
-#undef INNER
 }
 #pragma GCC diagnostic pop
+
+extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
 
 // libc's functions carry attributes that a cast cannot keep; nothing is lost with them.
 #pragma GCC diagnostic ignored "-Wignored-attributes"

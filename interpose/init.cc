@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "interpose/hooks.h"
+#include "interpose/regions.h"
 #include "interpose/start.h"
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
@@ -65,6 +66,7 @@ void after_fork_in_child() {
 
 __attribute__((constructor)) void at_load() {
     read_options();
+    g_first_thread_pointer = host::thread_pointer();
     if (mode != Mode::kNative) pthread_atfork(nullptr, after_fork_in_parent, after_fork_in_child);
 }
 

@@ -6,10 +6,13 @@
 
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "interpose/hooks.h"
 
 namespace pfiber::interpose {
 
@@ -43,6 +46,15 @@ long call_in_region(Fiber* fiber, long number, const long* arguments) {
 }
 
 }  // namespace
+
+// No object with a destructor, so that unwinding from the instruction itself finds nothing to do.
+[[gnu::noinline]] long libc_thread_call(long number, const long* a) {
+    int type = PTHREAD_CANCEL_DEFERRED;
+    real(pthread_setcanceltype)(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+    const long answer = host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+    real(pthread_setcanceltype)(type, nullptr);
+    return answer;
+}
 
 long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments) {
     if (region == Region::kMaybe)
@@ -272,6 +284,20 @@ short poll_now(int fd, short events) {
     return count > 0 ? one.revents : short{0};
 }
 
+Step step_of(Wake outcome) {
+    switch (outcome) {
+        case Wake::kTimeout:
+            return Step::kTimedOut;
+        case Wake::kSignal:
+        case Wake::kCancel:
+            return Step::kInterrupted;
+        case Wake::kReady:
+        case Wake::kClosed:
+            break;
+    }
+    return Step::kRetry;
+}
+
 Step Waiting::wait(WaitReason reason) {
     if (!asked_flags_) {
         if (is_nonblocking(descriptor, fd)) return Step::kNonBlocking;
@@ -295,31 +321,23 @@ Step Waiting::wait(WaitReason reason) {
     bool is_unpollable = false;
     const Wake outcome = io_wait(fiber_, &waiter, 1, deadline_ns_, reason, &is_unpollable);
     if (is_unpollable) return Step::kUnpollable;
-    switch (outcome) {
-        case Wake::kReady:
-            return Step::kRetry;
-        case Wake::kTimeout:
-            return Step::kTimedOut;
-        case Wake::kSignal:
-        case Wake::kCancel:
-            return Step::kInterrupted;
-        case Wake::kClosed:
-            if (waiter.fd != fd) {
-                const DescriptorKind kind = descriptor->kind.load(std::memory_order_relaxed);
-                if (is_private_) io_release_private(fd);
-                is_private_ = true;
-                fd = waiter.fd;
-                descriptor = descriptor_of(fd);
-                if (kind != DescriptorKind::kUnknown) descriptor->kind.store(kind);
-            }
-            return Step::kRetry;
-    }
-    return Step::kRetry;
+    if (outcome == Wake::kClosed && waiter.fd != fd) go_on_with(waiter.fd);
+    return step_of(outcome);
 }
 
 bool Waiting::interrupted(Restart restart) {
     shim::cancellation_point(fiber_);
     return shim::interrupted_since(fiber_, mark_, restart == Restart::kYes);
+}
+
+// The number was closed while the call waited: natively it keeps the file.
+void Waiting::go_on_with(int duplicate) {
+    const DescriptorKind kind = descriptor->kind.load(std::memory_order_relaxed);
+    if (is_private_) io_release_private(fd);
+    is_private_ = true;
+    fd = duplicate;
+    descriptor = descriptor_of(fd);
+    if (kind != DescriptorKind::kUnknown) descriptor->kind.store(kind);
 }
 
 void Waiting::release() {

@@ -62,7 +62,8 @@ inline const timespec* time_left(int64_t deadline_ns, timespec* left) {
 
 // What it is: cached, asked of the kernel once.  kUnknown: not open (or the runtime's own).
 DescriptorKind kind_of(Descriptor* descriptor, int fd);
-DescriptorKind classify(Descriptor* descriptor, int fd);
+DescriptorKind classify(Descriptor* descriptor, int fd);  // asks anew
+// SOCK_STREAM …, AF_INET …; 0: no socket.
 int socket_type_of(Descriptor* descriptor, int fd);
 int socket_family_of(Descriptor* descriptor, int fd);
 // The program set O_NONBLOCK (not we, for the moment of a connect).  In the runtime.
@@ -76,13 +77,13 @@ inline bool is_surely_blocking(const Descriptor* descriptor) {
 // After a receive that took a notification back and gave less than asked for, with nothing special
 // about it: whether that proves the socket drained, so that the notification is used up (B4).
 bool short_read_drains(Descriptor* descriptor, int fd);
-void forget_short_reads(int fd);
+void forget_short_reads(int fd);  // urgent data, kernel TLS: they never prove it again
 // SO_RCVTIMEO or SO_SNDTIMEO; 0: none.  In the runtime.
 int64_t socket_timeout(Descriptor* descriptor, int fd, uint8_t direction);
 // A descriptor this process just made.  Any thread; on failure nothing happens.
 void note_opened(long fd, DescriptorKind kind, bool made_here);
-void note_shared(long fd);
-void note_closing(int fd);
+void note_shared(long fd);                              // as descriptor_shared()
+void note_closing(int fd);                              // as descriptor_closing()
 void note_closing_span(unsigned first, unsigned last);  // inclusive
 // The lowest number from `first` on that is_hidden(); -1: none.
 long next_hidden(unsigned first);
@@ -106,6 +107,8 @@ enum class Step : uint8_t {
     kInterrupted,  // leave the runtime, then resume() decides
     kUnpollable,   // epoll does not take it: make the call in a region
 };
+
+Step step_of(Wake outcome);  // what the end of a park means for the call
 
 // One call on one descriptor that may wait several times.
 class Waiting {
@@ -149,13 +152,14 @@ class Waiting {
         deadline_ns_ = deadline_ns;
         has_deadline_ = true;
     }
-    void never_nonblocking() { asked_flags_ = true; }
+    void never_nonblocking() { asked_flags_ = true; }  // waits whatever O_NONBLOCK says
 
     int fd;  // changes when the number is closed while the call waits
     Descriptor* descriptor;
 
   private:
     void release();
+    void go_on_with(int duplicate);
 
     Fiber* fiber_;
     shim::InterruptMark mark_;

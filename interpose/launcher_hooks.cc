@@ -24,10 +24,6 @@ const Row kRows[] = {
 #define ALIAS(symbol, target, redirect, note) {#symbol, #target, #redirect, note, true},
 #define INNER(symbol, class, note) {#symbol, #class, "inside", note, false},
 #include "interpose/hooks.def"
-#undef HOOK
-#undef PRIVATE_HOOK
-#undef ALIAS
-#undef INNER
 };
 
 struct Class {

@@ -98,7 +98,7 @@ ssize_t pf_splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size
                   unsigned flags) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return result(host::raw_syscall(SYS_splice, in, in_offset, out, out_offset, size, flags));
+        return result(plain_call(SYS_splice, in, in_offset, out, out_offset, size, flags));
     shim::cancellation_point(fiber);
     const auto call = [&](int from, int to) {
         return maybe_call(fiber, Restart::kYes, SYS_splice, from, in_offset, to, out_offset, size,
@@ -110,7 +110,7 @@ ssize_t pf_splice(int in, off64_t* in_offset, int out, off64_t* out_offset, size
 
 ssize_t pf_tee(int in, int out, size_t size, unsigned flags) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_tee, in, out, size, flags));
+    if (fiber == nullptr) return result(plain_call(SYS_tee, in, out, size, flags));
     shim::cancellation_point(fiber);
     const auto call = [&](int from, int to) {
         return maybe_call(fiber, Restart::kYes, SYS_tee, from, to, size, flags);
@@ -121,7 +121,7 @@ ssize_t pf_tee(int in, int out, size_t size, unsigned flags) {
 
 ssize_t pf_vmsplice(int fd, const iovec* vector, size_t count, unsigned flags) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_vmsplice, fd, vector, count, flags));
+    if (fiber == nullptr) return result(plain_call(SYS_vmsplice, fd, vector, count, flags));
     shim::cancellation_point(fiber);
     const auto call = [&](int number) {
         return maybe_call(fiber, Restart::kYes, SYS_vmsplice, number, vector, count, flags);

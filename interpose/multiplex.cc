@@ -107,18 +107,9 @@ class Watch {
             const Wake outcome =
                 io_wait(fiber_, waiters_, count_, deadline_ns, WaitReason::kPoll, &is_unpollable);
             if (is_unpollable) return Step::kUnpollable;
-            switch (outcome) {
-                case Wake::kTimeout:
-                    return Step::kTimedOut;
-                case Wake::kSignal:
-                case Wake::kCancel:
-                    return Step::kInterrupted;
-                case Wake::kClosed:
-                    if (note_private()) continue;  // sleeps on, on the duplicate
-                    return Step::kRetry;
-                default:
-                    return Step::kRetry;
-            }
+            if (outcome == Wake::kClosed && note_private())
+                continue;  // sleeps on, on the duplicate
+            return step_of(outcome);
         }
     }
 
@@ -351,8 +342,6 @@ long select_at_once(int count, fd_set* read, fd_set* write, fd_set* except) {
 
 }  // namespace pfiber::interpose
 
-extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
-
 using namespace pfiber;
 using namespace pfiber::interpose;
 
@@ -361,7 +350,7 @@ extern "C" {
 int pf_poll(pollfd* fds, nfds_t count, int timeout) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return static_cast<int>(result(host::raw_syscall(SYS_poll, fds, count, timeout)));
+        return static_cast<int>(result(plain_call(SYS_poll, fds, count, timeout)));
     shim::cancellation_point(fiber);
     return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout), false)));
 }
@@ -372,8 +361,8 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
         timespec copy{};  // the kernel writes the time left
         if (!can_read_if_given(timeout)) return static_cast<int>(result(-EFAULT));
         if (timeout != nullptr) copy = *timeout;
-        return static_cast<int>(result(host::raw_syscall(
-            SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
+        return static_cast<int>(result(
+            plain_call(SYS_ppoll, fds, count, timeout != nullptr ? &copy : nullptr, mask, 8)));
     }
     shim::cancellation_point(fiber);
     if (!can_read_if_given(timeout) || !can_read_mask(mask))
@@ -414,8 +403,8 @@ int pf_pselect(int count, fd_set* read, fd_set* write, fd_set* except, const tim
             size_t size;
         } with_size{mask, 8};
         return static_cast<int>(
-            result(host::raw_syscall(SYS_pselect6, count, read, write, except,
-                                     timeout != nullptr ? &copy : nullptr, &with_size)));
+            result(plain_call(SYS_pselect6, count, read, write, except,
+                              timeout != nullptr ? &copy : nullptr, &with_size)));
     }
     shim::cancellation_point(fiber);
     if (!can_read_if_given(timeout) || !can_read_mask(mask))
@@ -447,8 +436,8 @@ int pf_select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* t
     }
     long answer = 0;
     if (fiber == nullptr) {
-        answer = host::raw_syscall(SYS_pselect6, count, read, write, except,
-                                   timeout != nullptr ? &left : nullptr, nullptr);
+        answer = plain_call(SYS_pselect6, count, read, write, except,
+                            timeout != nullptr ? &left : nullptr, nullptr);
     } else {
         shim::cancellation_point(fiber);
         fd_set* const sets[3] = {read, write, except};

@@ -22,12 +22,7 @@ const char* const bodies[] = {
 #define HOOK(symbol, class, redirect, note) #symbol,
 #define PRIVATE_HOOK(symbol, class, redirect, note) #symbol,
 #define ALIAS(symbol, target, redirect, note) #target,
-#define INNER(symbol, class, note)
 #include "interpose/hooks.def"
-#undef HOOK
-#undef PRIVATE_HOOK
-#undef ALIAS
-#undef INNER
 };
 
 long fails() {

@@ -221,7 +221,8 @@ long serve_masked(long number, const long* a, bool* is_ours) {
     }
 }
 
-long serve(long number, const long* a, bool* is_ours) {
+// Calls whose registers are the arguments of libc's function.
+long serve_alike(long number, const long* a, bool* is_ours) {
     switch (number) {
 #define SERVE(name, body) \
     case SYS_##name:      \
@@ -285,6 +286,13 @@ long serve(long number, const long* a, bool* is_ours) {
         SERVE(memfd_create, memfd_create)
         SERVE(sigaltstack, sigaltstack)
 #undef SERVE
+        default:
+            return serve_masked(number, a, is_ours);
+    }
+}
+
+long serve(long number, const long* a, bool* is_ours) {
+    switch (number) {
         case SYS_clock_nanosleep:
             if (a[0] == CLOCK_THREAD_CPUTIME_ID) break;  // refused with another error than by libc
             return -served(&pf_clock_nanosleep, a);
@@ -309,7 +317,7 @@ long serve(long number, const long* a, bool* is_ours) {
         case SYS_get_robust_list:
             return serve_exit_words(number, a, is_ours);
         default:
-            return serve_masked(number, a, is_ours);
+            return serve_alike(number, a, is_ours);
     }
     *is_ours = false;
     return 0;

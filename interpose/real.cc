@@ -17,12 +17,7 @@ const char* const names[kRows] = {
 #define HOOK(symbol, class, redirect, note) #symbol,
 #define PRIVATE_HOOK(symbol, class, redirect, note) #symbol,
 #define ALIAS(symbol, target, redirect, note) #symbol,
-#define INNER(symbol, class, note)
 #include "interpose/hooks.def"
-#undef HOOK
-#undef PRIVATE_HOOK
-#undef ALIAS
-#undef INNER
 };
 
 void* functions[kRows];

@@ -21,15 +21,8 @@
 #include "scheduler/host/syscall.h"
 
 extern "C" {
-#define HOOK(symbol, class, redirect, note)
 #define PRIVATE_HOOK(symbol, class, redirect, note) void pf_##symbol();
-#define ALIAS(symbol, target, redirect, note)
-#define INNER(symbol, class, note)
 #include "interpose/hooks.def"
-#undef HOOK
-#undef PRIVATE_HOOK
-#undef ALIAS
-#undef INNER
 }
 
 namespace pfiber::interpose {
@@ -52,12 +45,7 @@ const Target targets[] = {
     {#symbol, reinterpret_cast<void*>(pf_##symbol), redirect},
 #define ALIAS(symbol, target, redirect, note) \
     {#symbol, reinterpret_cast<void*>(pf_##target), redirect},
-#define INNER(symbol, class, note)
 #include "interpose/hooks.def"
-#undef HOOK
-#undef PRIVATE_HOOK
-#undef ALIAS
-#undef INNER
 };
 
 constexpr uintptr_t kReach = 1ul << 30;  // well within a 32-bit displacement

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+#include "scheduler/host/identity.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/syscall.h"
 #include "scheduler/prediction.h"
@@ -40,6 +41,7 @@ long region_call(Fiber* fiber, Region region, Restart restart, long number, cons
 long predicted_region_call(Fiber* fiber, PredictedCall call, Restart restart, long number,
                            const long* arguments);
 
+// The same with the arguments one by one; no cancellation point at the entry.
 template <class... A>
 long region_call_of(Fiber* fiber, Region region, Restart restart, long number, A... a) {
     static_assert(sizeof...(A) <= 6);
@@ -101,6 +103,25 @@ PredictedCall predict_read(long number, int fd, off64_t offset, size_t size);
 
 // ---- whole bodies
 
+// A thread that libc makes for itself (SIGEV_THREAD, getaddrinfo_a): no fiber, no child that
+// borrows a fiber's memory, not the process's first thread.
+inline uintptr_t g_first_thread_pointer = 0;  // before the load: nobody is asked for
+inline bool may_be_libc_thread() {
+    return t_owner == nullptr && g_first_thread_pointer != 0 &&
+           host::thread_pointer() != g_first_thread_pointer;
+}
+// The call as libc's own function makes it: cancellation is asynchronous meanwhile.  Six arguments.
+long libc_thread_call(long number, const long* arguments);
+
+// A cancellation point where the caller is no fiber.
+template <class... A>
+long plain_call(long number, A... a) {
+    if (__builtin_expect(!may_be_libc_thread(), 1)) return host::raw_syscall(number, a...);
+    static_assert(sizeof...(A) <= 6);
+    const long arguments[6] = {host::syscall_argument(a)...};
+    return libc_thread_call(number, arguments);
+}
+
 // MAYBE: libc's own function, whose calls in its inside are plain ones meanwhile; no cancellation
 // point.  `call` is real(…)(…) of a row that is not redirected.
 template <class Call>
@@ -140,7 +161,7 @@ long fd_call(long number, int fd, A... a) {
 template <class... A>
 [[gnu::always_inline]] inline long cancellable_call(long number, A... a) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
+    if (fiber == nullptr) return result(plain_call(number, a...));
     shim::cancellation_point(fiber);
     const PredictedCall call(call_key(number, CALL_SITE));
     return result(predicted_call(fiber, call, Restart::kYes, number, a...));
@@ -148,7 +169,7 @@ template <class... A>
 template <class... A>
 long cancellable_fd_call(long number, int fd, A... a) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(number, fd, a...));
+    if (fiber == nullptr) return result(plain_call(number, fd, a...));
     shim::cancellation_point(fiber);
     const PredictedCall call(file_key(number, fd));
     return result(predicted_call(fiber, call, Restart::kYes, number, fd, a...));
@@ -156,7 +177,7 @@ long cancellable_fd_call(long number, int fd, A... a) {
 template <class... A>
 long long_call(Restart restart, long number, A... a) {  // BLOCKING, cancellation point
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(number, a...));
+    if (fiber == nullptr) return result(plain_call(number, a...));
     shim::cancellation_point(fiber);
     return result(blocking_call(fiber, restart, number, a...));
 }

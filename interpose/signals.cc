@@ -11,6 +11,7 @@
 #include "interpose/clocks.h"
 #include "interpose/hooks.h"
 #include "interpose/raw_calls.h"
+#include "interpose/regions.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/touch.h"
 #include "scheduler/processor.h"
@@ -122,7 +123,8 @@ int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     }
     int signal;
     if (fiber == nullptr) {
-        signal = static_cast<int>(host::raw_syscall(SYS_rt_sigtimedwait, set, info, timeout, 8));
+        signal =
+            static_cast<int>(interpose::plain_call(SYS_rt_sigtimedwait, set, info, timeout, 8));
     } else {
         cancellation_point(fiber);
         if (!host::can_read(set, 8) || (info != nullptr && !host::can_write(info, sizeof *info)))
@@ -139,7 +141,7 @@ int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
 
 int suspend(const sigset_t* set) {  // null: with the mask as it is
     Fiber* fiber = current_fiber();
-    if (fiber == nullptr) return fail(host::raw_syscall(SYS_rt_sigsuspend, set, 8));
+    if (fiber == nullptr) return fail(interpose::plain_call(SYS_rt_sigsuspend, set, 8));
     cancellation_point(fiber);
     if (set != nullptr && !host::can_read(set, 8)) return fail(-EFAULT);
     return fail(suspend_with_mask(fiber, set == nullptr ? thread_of(fiber)->mask : mask_of(set)));
@@ -321,7 +323,7 @@ int pf_sigtimedwait(const sigset_t* set, siginfo_t* info, const timespec* timeou
 int pf_sigsuspend(const sigset_t* set) { return set == nullptr ? fail(-EFAULT) : suspend(set); }
 
 int pf_pause() {
-    if (current_fiber() == nullptr) return fail(host::raw_syscall(SYS_pause));
+    if (current_fiber() == nullptr) return fail(interpose::plain_call(SYS_pause));
     return suspend(nullptr);
 }
 

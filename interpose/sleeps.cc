@@ -57,7 +57,7 @@ bool is_parkable(clockid_t clock) {
 long sleep_on_clock(clockid_t clock, int flags, const timespec* time, timespec* left) {
     if (clock == CLOCK_THREAD_CPUTIME_ID) return -EINVAL;
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return host::raw_syscall(SYS_clock_nanosleep, clock, flags, time, left);
+    if (fiber == nullptr) return plain_call(SYS_clock_nanosleep, clock, flags, time, left);
     shim::cancellation_point(fiber);
     if (!can_read(time)) return -EFAULT;
     if (!is_parkable(clock))

@@ -325,8 +325,6 @@ long send_many(Fiber* fiber, int fd, mmsghdr* messages, unsigned count, int flag
 
 }  // namespace pfiber::interpose
 
-extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
-
 using namespace pfiber;
 using namespace pfiber::interpose;
 
@@ -336,7 +334,7 @@ ssize_t pf_recvfrom(int fd, void* data, size_t size, int flags, sockaddr* addres
                     socklen_t* length) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return result(host::raw_syscall(SYS_recvfrom, fd, data, size, flags, address, length));
+        return result(plain_call(SYS_recvfrom, fd, data, size, flags, address, length));
     shim::cancellation_point(fiber);
     return result(receive_bytes(fiber, fd, data, size, flags, address, length));
 }
@@ -348,7 +346,7 @@ ssize_t pf_recv(int fd, void* data, size_t size, int flags) {
 ssize_t pf_recvmsg(int fd, msghdr* message, int flags) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr) {
-        const long answer = host::raw_syscall(SYS_recvmsg, fd, message, flags);
+        const long answer = plain_call(SYS_recvmsg, fd, message, flags);
         if (answer >= 0 && g_runtime_started) note_received(message);
         return result(answer);
     }
@@ -362,7 +360,7 @@ int pf_recvmmsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* 
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
         return static_cast<int>(
-            result(host::raw_syscall(SYS_recvmmsg, fd, messages, count, flags, timeout)));
+            result(plain_call(SYS_recvmmsg, fd, messages, count, flags, timeout)));
     shim::cancellation_point(fiber);
     if (!can_read_if_given(timeout)) return static_cast<int>(result(-EFAULT));
     if (timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0))
@@ -380,7 +378,7 @@ ssize_t pf_sendto(int fd, const void* data, size_t size, int flags, const sockad
                   socklen_t length) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return result(host::raw_syscall(SYS_sendto, fd, data, size, flags, address, length));
+        return result(plain_call(SYS_sendto, fd, data, size, flags, address, length));
     shim::cancellation_point(fiber);
     return result(send_bytes(fiber, fd, data, size, flags, address, length));
 }
@@ -391,7 +389,7 @@ ssize_t pf_send(int fd, const void* data, size_t size, int flags) {
 
 ssize_t pf_sendmsg(int fd, const msghdr* message, int flags) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_sendmsg, fd, message, flags));
+    if (fiber == nullptr) return result(plain_call(SYS_sendmsg, fd, message, flags));
     shim::cancellation_point(fiber);
     const long answer = send_message(fiber, fd, message, flags);
     if (answer >= 0) for_each_passed(message, [](int passed) { note_shared(passed); });
@@ -401,8 +399,7 @@ ssize_t pf_sendmsg(int fd, const msghdr* message, int flags) {
 int pf_sendmmsg(int fd, mmsghdr* messages, unsigned count, int flags) {
     Fiber* fiber = calling_fiber();
     if (fiber == nullptr)
-        return static_cast<int>(
-            result(host::raw_syscall(SYS_sendmmsg, fd, messages, count, flags)));
+        return static_cast<int>(result(plain_call(SYS_sendmmsg, fd, messages, count, flags)));
     shim::cancellation_point(fiber);
     constexpr unsigned kMost = 1024;  // UIO_MAXIOV
     return static_cast<int>(

@@ -22,7 +22,7 @@ bool ensure_started();
 // Redirects libc's entry points (redirect.cc); returns how many.  None: *error is what the kernel
 // said, or 0.
 int redirect_libc(long* error);
-bool libc_is_redirected();
+bool libc_is_redirected();  // any thread
 
 #ifdef PFIBER_MUTANTS
 // Test builds only: puts libc's function, or one that fails, in place of a row (mutants.cc).

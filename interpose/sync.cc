@@ -78,12 +78,12 @@ int pf_pthread_mutex_trylock(pthread_mutex_t* mutex) { return mutex_trylock(Mute
 int pf_pthread_mutex_unlock(pthread_mutex_t* mutex) { return mutex_unlock(Mutex::of(mutex)); }
 
 int pf_pthread_mutex_timedlock(pthread_mutex_t* mutex, const timespec* time) {
-    return mutex_timed_lock(Mutex::of(mutex), {CLOCK_REALTIME, time});
+    return mutex_lock(Mutex::of(mutex), {CLOCK_REALTIME, time});
 }
 
 int pf_pthread_mutex_clocklock(pthread_mutex_t* mutex, clockid_t clock, const timespec* time) {
     const TimeLimit limit{clock, time};
-    return limit.has_valid_clock() ? mutex_timed_lock(Mutex::of(mutex), limit) : EINVAL;
+    return limit.has_valid_clock() ? mutex_lock(Mutex::of(mutex), limit) : EINVAL;
 }
 
 int pf_pthread_cond_wait(pthread_cond_t* cond, pthread_mutex_t* mutex) {
@@ -172,7 +172,7 @@ int pf_mtx_lock(mtx_t* mutex) { return as_c11(mutex_lock(Mutex::of(mutex))); }
 int pf_mtx_trylock(mtx_t* mutex) { return as_c11(mutex_trylock(Mutex::of(mutex))); }
 int pf_mtx_unlock(mtx_t* mutex) { return as_c11(mutex_unlock(Mutex::of(mutex))); }
 int pf_mtx_timedlock(mtx_t* mutex, const timespec* time) {
-    return as_c11(mutex_timed_lock(Mutex::of(mutex), {CLOCK_REALTIME, time}));
+    return as_c11(mutex_lock(Mutex::of(mutex), {CLOCK_REALTIME, time}));
 }
 
 int pf_cnd_wait(cnd_t* cond, mtx_t* mutex) {

@@ -114,11 +114,28 @@ size_t read_stand_in(Fiber* self, const ThreadPath& path, char* text, size_t roo
 
 const char* name_of(const Fiber* fiber) { return shim::thread_of(fiber)->name; }
 
+// The state of a kernel thread of ours; 0: it is gone.
+char state_of_kernel_thread(int tid) {
+    host::Line path;
+    path.add("/proc/self/task/%d/stat", tid);
+    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_RDONLY | O_CLOEXEC);
+    if (host::is_error(fd)) return 0;
+    char text[256];
+    const long size = host::raw_syscall(SYS_read, fd, text, sizeof text - 1);
+    host::raw_close(static_cast<int>(fd));
+    text[size > 0 ? size : 0] = 0;
+    const char* rest = strrchr(text, ')');
+    return rest != nullptr && rest[1] == ' ' ? rest[2] : 0;
+}
+
+// Whoever waits to see another thread asleep counts on its waiting: in a call it may not yet.
 char state_of(Fiber* self, Fiber* fiber) {
     const FiberState state = fiber->state.load();
     if (fiber == self || state == FiberState::kRunning || state == FiberState::kRunnable)
         return 'R';
-    return 'S';
+    const char in_call =
+        state == FiberState::kInCall ? state_of_kernel_thread(worker_tid(fiber)) : char{0};
+    return in_call != 0 ? in_call : 'S';
 }
 
 // proc(5): pid (comm) state, then fields 4 to 52; 14 and 15 are CPU time, 20 the number of threads.

@@ -7,15 +7,14 @@
 //
 //   comm          the fiber's name; written to, it changes that
 //   stat, status  a snapshot: the text of the kernel thread that stands for the fiber, with id,
-//   name,
-//                 state, CPU time, mask, pending signals and number of threads made the fiber's
+//                 name, state, CPU time, mask, pending signals and number of threads the fiber's
 //   the rest      of the kernel thread that stands for it: its worker when it runs or is bound,
-//   else one
-//                 that has what all threads of the process have that changed nothing
-//   the listing   one entry for each fiber and for each thread that only the kernel knows; no
-//   workers
+//                 else one that has what all threads have that changed nothing
+//   the listing   one entry for each fiber and each thread that only the kernel knows
 #pragma once
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 
@@ -37,7 +36,7 @@ struct ThreadPath {
 
 // After the kernel's answer to a call on this path.
 bool may_name_thread(long answer, int directory, const char* path);
-ThreadPath thread_path(Fiber* self, int directory, const char* path);
+ThreadPath thread_path(Fiber* self, int directory, const char* path);  // kOther: no such entry
 
 // After an open that answered `answer`: the descriptor, or -errno.
 long opened_thread_file(Fiber* self, long answer, int directory, const char* path, int flags);
@@ -51,14 +50,14 @@ inline constexpr size_t kStandInBytes = 320;
 template <class Call>
 long call_on_path(Fiber* self, int directory, const char* path, Call&& call) {
     const long answer = call(directory, path);
-    if (__builtin_expect(answer != -2, 1) || self == nullptr ||
+    if (__builtin_expect(answer != -ENOENT, 1) || self == nullptr ||
         !may_name_thread(answer, directory, path))
         return answer;
     const ThreadPath named = thread_path(self, directory, path);
     if (named.kind != ThreadPath::kThread) return answer;
     char instead[kStandInBytes];
     stand_in_path(self, named, instead, sizeof instead);
-    return call(-100, instead);
+    return call(AT_FDCWD, instead);
 }
 
 // readlink of /proc/thread-self; -1: it is another path.

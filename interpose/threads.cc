@@ -147,6 +147,8 @@ pid_t pf_gettid() {
 }
 
 int pf_pthread_cancel(pthread_t thread) {
+    // The only thread of a process without fibers: points of cancellation look at fibers alone.
+    if (current_fiber() == nullptr && pthread_equal(thread, pthread_self())) ensure_started();
     Fiber* fiber = fiber_of(thread);
     return fiber == nullptr ? real(pthread_cancel)(thread) : thread_cancel(fiber);
 }

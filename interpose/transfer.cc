@@ -323,8 +323,6 @@ void raise_broken_pipe(Fiber* fiber) {
 
 }  // namespace pfiber::interpose
 
-extern "C" [[noreturn]] void __chk_fail();  // libc: reports and aborts
-
 using namespace pfiber;
 using namespace pfiber::interpose;
 
@@ -332,14 +330,14 @@ extern "C" {
 
 ssize_t pf_read(int fd, void* data, size_t size) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_read, fd, data, size));
+    if (fiber == nullptr) return result(plain_call(SYS_read, fd, data, size));
     shim::cancellation_point(fiber);
     return result(read_on(fiber, fd, data, size));
 }
 
 ssize_t pf_write(int fd, const void* data, size_t size) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_write, fd, data, size));
+    if (fiber == nullptr) return result(plain_call(SYS_write, fd, data, size));
     shim::cancellation_point(fiber);
     return result(write_on(fiber, fd, data, size));
 }
@@ -366,14 +364,14 @@ ssize_t pf___pread64_nocancel(int fd, void* data, size_t size, off64_t offset) {
 
 ssize_t pf_readv(int fd, const iovec* vector, int count) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_readv, fd, vector, count));
+    if (fiber == nullptr) return result(plain_call(SYS_readv, fd, vector, count));
     shim::cancellation_point(fiber);
     return result(readv_on(fiber, fd, vector, count));
 }
 
 ssize_t pf_writev(int fd, const iovec* vector, int count) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_writev, fd, vector, count));
+    if (fiber == nullptr) return result(plain_call(SYS_writev, fd, vector, count));
     shim::cancellation_point(fiber);
     return result(writev_on(fiber, fd, vector, count));
 }
@@ -381,7 +379,7 @@ ssize_t pf_writev(int fd, const iovec* vector, int count) {
 // A position means a file: these never wait for a peer.
 ssize_t pf_pread64(int fd, void* data, size_t size, off64_t offset) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return result(host::raw_syscall(SYS_pread64, fd, data, size, offset));
+    if (fiber == nullptr) return result(plain_call(SYS_pread64, fd, data, size, offset));
     shim::cancellation_point(fiber);
     const PredictedCall call = predict_read(SYS_pread64, fd, offset, size);
     return result(predicted_call(fiber, call, Restart::kYes, SYS_pread64, fd, data, size, offset));

@@ -1,9 +1,9 @@
 // Moving bytes on a fiber: what read/write, recv/send and their vector forms have in common.
 //
 // All functions return the kernel's answer (-errno), run on a fiber outside the runtime, and are
-// called after the cancellation point at the entry of the hook.  T1: a blocking transfer that
-// stands for one system call delivers what that call would: everything on a stream unless an error,
-// a timeout or a handler ends it after some bytes.
+// called after the cancellation point at the entry of the hook.  A blocking transfer that stands
+// for one system call delivers what that call would: everything on a stream unless an error, a
+// timeout or a handler ends it after some bytes.
 #pragma once
 
 #include <poll.h>
@@ -86,7 +86,8 @@ long send_all(Fiber* fiber, Waiting& waiting, bool is_socket, Attempt&& attempt,
 // transfer.cc.  SIGPIPE for the calling fiber, as the kernel sends it to the thread that writes.
 void raise_broken_pipe(Fiber* fiber);
 
-// sockets.cc
+// sockets.cc.  As recvmsg(2), recvfrom(2), sendmsg(2), sendto(2); -ENOTSOCK when it is none any
+// more.
 long receive_message(Fiber* fiber, int fd, msghdr* message, int flags);
 long receive_bytes(Fiber* fiber, int fd, void* data, size_t size, int flags, sockaddr* address,
                    socklen_t* length);

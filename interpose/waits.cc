@@ -4,6 +4,7 @@
 // to message queues park.
 #include "interpose/hooks.h"
 #include "interpose/io.h"
+#include "shim/mask.h"
 #include "shim/libc_sync.h"
 #include "shim/signal.h"
 
@@ -54,7 +55,7 @@ long send_call(Fiber* fiber, mqd_t queue, const timespec* absolute, Call&& call)
 
 long wait_for_child(pid_t pid, int* status, int options, rusage* usage) {
     Fiber* fiber = calling_fiber();
-    if (fiber == nullptr) return host::raw_syscall(SYS_wait4, pid, status, options, usage);
+    if (fiber == nullptr) return plain_call(SYS_wait4, pid, status, options, usage);
     shim::cancellation_point(fiber);
     long child = host::raw_syscall(SYS_wait4, pid, status, options | WNOHANG, usage);
     if (child == 0 && (options & WNOHANG) == 0)
@@ -91,8 +92,7 @@ int pf_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
     Fiber* fiber = calling_fiber();
     if (fiber != nullptr) shim::cancellation_point(fiber);
     if (fiber == nullptr || (options & WNOHANG) != 0)
-        return static_cast<int>(
-            result(host::raw_syscall(SYS_waitid, type, id, info, options, nullptr)));
+        return static_cast<int>(result(plain_call(SYS_waitid, type, id, info, options, nullptr)));
     siginfo_t seen{};
     const long tried = host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);
     if (tried != 0 || seen.si_pid != 0) {
@@ -151,6 +151,7 @@ int pf_semtimedop(int set, sembuf* operations, size_t count, const timespec* tim
     }
     timespec left{};
     if (deadline != kNever) left = to_timespec(deadline - Platform::now_ns());
+    const shim::NoCancel guard(fiber);
     return static_cast<int>(
         result(blocking_call(fiber, Restart::kNo, SYS_semtimedop, set, operations, count,
                              deadline == kNever ? nullptr : &left)));

@@ -70,7 +70,7 @@ void keep_worker(Fiber* fiber) { fiber->worker->has_children = true; }
 
 int worker_tid(const Fiber* fiber) {
     const Worker* worker = fiber->locked_worker != nullptr ? fiber->locked_worker : fiber->worker;
-    return worker->tid.load(std::memory_order_relaxed);
+    return worker == nullptr ? 0 : worker->tid.load(std::memory_order_relaxed);
 }
 
 bool is_worker_tid(int tid) {

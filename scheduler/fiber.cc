@@ -45,6 +45,9 @@ struct PoolClass {
 Lock pool_lock;
 PoolClass pool[kPoolClasses];
 Platform::Atomic<uint32_t> next_tid{kFirstFiberTid};
+// libc's list of threads was emptied so often, by forks.
+uint32_t list_generation = 0;
+uintptr_t survivor_of_fork = 0;  // in a fork's child that made no fiber yet
 
 PoolClass* pool_class(size_t slot_size, size_t guard) {
     for (PoolClass& entry : pool) {
@@ -92,7 +95,22 @@ Fiber* make(size_t slot_size, size_t guard) {
     auto* fiber = new (reinterpret_cast<void*>(fiber_at)) Fiber;
     fiber->slot = slot;
     fiber->tp = tp;
+    fiber->listed = list_generation;
     return fiber;
+}
+
+// libc's fork empties its list but for the caller, after we were told; a fork by number leaves it.
+// Each block is listed again when it is used: to do it at once would touch the pages of all.
+void look_at_list_after_fork() {
+    if (host::identity_list_is_emptied(survivor_of_fork)) list_generation++;
+    survivor_of_fork = 0;
+}
+
+// Listed first: what is loaded meanwhile is initialised by one or the other.
+void reuse_identity(Fiber* fiber) {
+    if (fiber->listed != list_generation) host::identity_list(fiber->tp);
+    fiber->listed = list_generation;
+    host::identity_recycle(fiber->tp);
 }
 
 void enroll(Fiber* fiber) {
@@ -172,13 +190,14 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     const size_t guard = user_low != 0 ? kPage : round_up(guard_size, kPage);
     const size_t own_stack = user_low != 0 ? kPage : round_up(stack_size, kPage) + signal_reserve();
     const size_t slot_size = round_up(guard + own_stack + top_bytes(), kPage);
+    if (survivor_of_fork != 0) look_at_list_after_fork();
     Fiber* fiber = nullptr;
     {
         OptionalSection section;
         fiber = take_pooled(slot_size, guard);
     }
     if (fiber != nullptr)
-        host::identity_recycle(fiber->tp);
+        reuse_identity(fiber);
     else
         fiber = make(slot_size, guard);
     if (fiber == nullptr) return nullptr;
@@ -273,10 +292,11 @@ void fiber_recycle(Fiber* fiber) {
 }
 
 // A list whose lock was held at the fork may be half changed: its fibers are forgotten.
-void fiber_pool_after_fork() {
+void fiber_pool_after_fork(Fiber* survivor) {
     if (!pool_lock.try_acquire())
         for (PoolClass& entry : pool) entry.first = nullptr, entry.count = 0;
     pool_lock.reset();
+    survivor_of_fork = survivor->tp;
 }
 
 int64_t live_fibers() { return g_scheduler.live.load(); }

@@ -54,7 +54,7 @@ enum class WaitReason : uint8_t {
     kLibcLock,
     kForked,
 };
-const char* wait_reason_text(WaitReason reason);
+const char* wait_reason_text(WaitReason reason);  // any thread
 
 // A timed wait.  deadline_ns 0 = no wait is timed; the heap entry may be stale (timer_heap.h).
 struct FiberTimer : TimerWords<Platform> {
@@ -67,8 +67,8 @@ using FiberEntry = void (*)(Fiber*);
 struct Fiber {
     // Touched on every switch.
     ParkWord<Platform> park;
-    int32_t depth =
-        0;  // > 0: in the runtime; written by this fiber (and handlers on top of it) only
+    // > 0: in the runtime; written by this fiber and handlers on top of it only.
+    int32_t depth = 0;
     Platform::Atomic<uint32_t> attention{0};
     Platform::Atomic<FiberState> state{FiberState::kFree};
     WaitReason wait_reason = WaitReason::kNone;
@@ -97,6 +97,7 @@ struct Fiber {
     FiberTimer timer;
     FiberEntry entry = nullptr;
     host::StackSlot slot;
+    uint32_t listed = 0;  // in libc's list of threads since this fork (fiber_pool_after_fork)
     uintptr_t stack_low = 0, stack_top = 0;  // bounds of the stack that frames may use
     Fiber* all_next = nullptr;               // registry of live fibers
     Fiber* all_prev = nullptr;

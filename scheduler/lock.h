@@ -23,6 +23,7 @@ class BasicLock {
         acquire_slow();
     }
 
+    // False: somebody holds it, or took it at this moment.
     bool try_acquire() {
         uint32_t expected = kFree;
         return word_.compare_exchange_strong(expected, kHeld, std::memory_order_acquire);
@@ -54,6 +55,7 @@ class BasicLock {
 
 using Lock = BasicLock<Platform, 100>;
 
+// For its scope.  In the runtime, or on a thread that is no fiber.
 class LockGuard {
   public:
     explicit LockGuard(Lock& lock) : lock_(lock) { lock_.acquire(); }

@@ -83,7 +83,8 @@ struct Descriptor {
     IoWaiter* waiters = nullptr;  // first of a ring in arrival order
 };
 
-// State of number `fd`, made on first use; null only for a negative number or without memory.
+// State of number `fd`, made on first use; null only for a negative number or without memory.  Any
+// thread; it stays mapped for ever.
 Descriptor* descriptor_of(int fd);
 // State of `fd` if there is one already.
 Descriptor* descriptor_if_known(int fd);
@@ -93,6 +94,7 @@ void descriptor_opened(int fd, DescriptorKind kind, bool made_here);
 // The number is about to be closed or overwritten: natively a call that waits keeps the file, so
 // waiters are sent on to a private duplicate.  On a fiber or before the start.
 void descriptor_closing(int fd);
+// Gives a waiter's private duplicate back; the last one closes it.  In the runtime.
 void io_release_private(int fd);
 // The description is known to others from now on (fork, exec, dup, SCM_RIGHTS).
 void descriptor_shared(int fd);
@@ -120,7 +122,7 @@ inline bool io_clear_ready(Descriptor* descriptor, uint8_t direction) {
     descriptor->ready.fetch_and(static_cast<uint8_t>(~direction));
     return true;
 }
-void io_restore_ready(Descriptor* descriptor, uint8_t direction);
+void io_restore_ready(Descriptor* descriptor, uint8_t direction);  // in the runtime
 
 // After a call that did not have to wait; in the runtime.  A fiber whose peer always answers in
 // time would never park and serve its own connection alone until its slice ends: after a few calls
@@ -131,6 +133,7 @@ void io_took_turn(Fiber* fiber, long bytes = 0);
 // After a successful call in `direction`: others may find more (one edge wakes one waiter).
 void io_wake_next(Descriptor* descriptor, uint8_t direction);
 
+// At the start: an instance for each of `count` processors, or one for all.  False: no descriptor.
 bool pollers_start(int count);
 // World lock held: instances for processors up to `count`.  False: no descriptor for one of them.
 bool pollers_grow(int count);
@@ -146,6 +149,6 @@ Fiber* poll_ready(Processor* processor);
 
 // Sleeps until any instance has an event, `deadline_ns`, or break_sleeper().  Returns the fibers.
 Fiber* poll_sleep(int64_t deadline_ns);
-void break_sleeper();
+void break_sleeper();  // any thread
 
 }  // namespace pfiber

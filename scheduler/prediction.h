@@ -56,8 +56,9 @@ enum class CallLength : uint8_t {
     kShort,
     kFoundShort,  // found out beforehand at little cost: it takes much less of the evidence away
 };
+// One observation.  Any thread.
 void learn_call(uint32_t key, CallLength length, int64_t now_ns);
-void forget_calls();
+void forget_calls();  // fork child, and tests
 
 // One call, between enter_predicted_call() and exit_predicted_call() on the same fiber.
 struct PredictedCall {

@@ -70,6 +70,18 @@ void ask_to_give_way(Fiber* fiber) {
     fiber->attention.fetch_or(kAttendPreempt, std::memory_order_relaxed);
 }
 
+// At a fire of the slice's timer: that of the turn which `processor` is in is used up.
+bool slice_is_over(Worker* worker, Processor* processor) {
+    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
+    const int64_t cpu = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
+    if (tick != worker->timer_tick) {
+        worker->timer_tick = tick;
+        worker->slice_start_ns = cpu;
+    }
+    // On average the fiber ran half a period before the first fire that saw it.
+    return cpu - worker->slice_start_ns + timer_period_ns() / 2 >= slice_ns(processor);
+}
+
 // On the worker, in its handler, in the runtime.
 void note_timer_fire(Fiber* fiber, const void* context) {
     Worker* worker = fiber->worker;
@@ -77,19 +89,22 @@ void note_timer_fire(Fiber* fiber, const void* context) {
     Processor* processor = worker->processor;
     if (processor == nullptr || fiber->in_call) return;
     if (g_scheduler.monitor_asleep.load(std::memory_order_relaxed) != 0) wake_monitor();
-    const uint32_t tick = processor->schedule_tick.load(std::memory_order_relaxed);
-    const int64_t cpu = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    if (tick != worker->timer_tick) {
-        worker->timer_tick = tick;
-        worker->slice_start_ns = cpu;
-    }
+    const bool is_over = slice_is_over(worker, processor);
     if (!somebody_waits(fiber)) return;
-    // On average the fiber ran half a period before the first fire that saw it.
-    if (cpu - worker->slice_start_ns + timer_period_ns() / 2 < slice_ns(processor)) {
+    if (is_over)
+        ask_to_give_way(fiber);
+    else
         busy_wait_suspect(worker, context);
-        return;
-    }
-    ask_to_give_way(fiber);
+}
+
+// The fire found the fiber in the runtime, where fibers that hand over to each other are nearly all
+// the time.  It gives way when it leaves; one that parks first, when it runs again.
+void note_timer_fire_inside(Fiber* fiber) {
+    Worker* worker = fiber->worker;
+    Processor* processor = worker->processor;
+    if (processor != nullptr && !worker->is_lent && !fiber->in_call &&
+        slice_is_over(worker, processor) && somebody_waits(fiber))
+        ask_to_give_way(fiber);
 }
 
 void note_fire(Fiber* fiber, const siginfo_t* info, const void* context) {
@@ -243,7 +258,12 @@ PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
     }
     if (runtime_callbacks.kicked != nullptr) runtime_callbacks.kicked(context);
     if (info->si_code == SI_TIMER && fiber != nullptr && !g_cpu_accounting) cpu_time_tick(fiber);
-    if (fiber == nullptr || fiber->is_scheduler || fiber->depth != 0) return;
+    if (fiber == nullptr || fiber->is_scheduler) return;
+    if (fiber->depth != 0) {
+        if (info->si_code == SI_TIMER && info->si_value.sival_int != kBusyTimerMark)
+            note_timer_fire_inside(fiber);
+        return;
+    }
     const int saved_errno = errno;
     if (info->si_code == SI_TIMER) {
         fiber->depth = 1;

@@ -1,5 +1,5 @@
-// Processor (Go: P): the right to run fibers; one of GOMAXPROCS.  And Worker (Go: M): a kernel
-// thread.
+// Processor (Go: P): the right to run fibers; one of GOMAXPROCS.
+// Worker (Go: M): a kernel thread of the runtime.
 //
 // A worker runs program code only while it has a processor (W1), except a fiber whose processor was
 // retaken while it blocked where no hook saw it: that one must get a processor at its next hook.

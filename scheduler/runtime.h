@@ -55,7 +55,7 @@ extern host::KernelSigaction preempt_displaced_action;
 bool runtime_start(const char** reason);
 inline bool g_runtime_started = false;
 inline long g_start_error = 0;  // of the system call that stopped runtime_start(); 0: none did
-Fiber* main_fiber();
+Fiber* main_fiber();            // null before the first start
 
 // Called in the child of fork on the fiber that forked: forgets every other fiber and worker; the
 // fiber becomes the main fiber of a process in which the runtime is not started.
@@ -63,6 +63,8 @@ void runtime_after_fork(Fiber* survivor);
 
 // ---- entering and leaving the runtime
 
+// For RuntimeSection and the preemption handler: somebody claimed the fiber's processor or took it,
+// with the depth at 1; the attention word is not empty, with the depth at 0.
 void runtime_entry_slow(Fiber* fiber);
 void runtime_leave_slow(Fiber* fiber);
 // Until nobody claims the fiber's processor any more: the monitor decides within a few
@@ -128,7 +130,7 @@ void fiber_spawn(Fiber* fiber, FiberEntry entry);
 // Ends the calling fiber.  In the runtime; every resource of the layers above is gone already.
 [[noreturn]] void fiber_finish(Fiber* fiber);
 // Gives a finished (or never spawned) fiber's block back to the pool.
-void fiber_recycle(Fiber* fiber);
+void fiber_recycle(Fiber* fiber);  // any thread
 // In the runtime or in a call.  The worker of this fiber, the caller, makes a child process now and
 // stays as long as the process does: the kernel tells children of the end of the thread that made
 // them.
@@ -146,10 +148,11 @@ void for_each_fiber(void (*visit)(Fiber*, void*), void* argument);
 Wake park(Fiber* fiber, WaitReason reason, int64_t deadline_ns = kNever);
 // Ends a wait; true when this call decided it.  Anywhere but in a signal handler above the runtime.
 bool wake(FiberRef who, Wake outcome, bool next = true);
-// Puts a claimed, parked fiber on a queue.
+// Puts a claimed, parked fiber on a queue: the next slot of the caller's processor, or its tail.
+// Any thread; ready_list() takes a list linked by queue_next, in its order.
 void ready(Fiber* fiber, bool next);
-void ready_list(Fiber* first);  // linked by queue_next
-// Lets others run; Go: Gosched.
+void ready_list(Fiber* first);
+// Lets others run; Go: Gosched.  On a fiber, in the runtime.
 void yield(Fiber* fiber);
 // Who was just woken into the next slot runs now and the caller right after it, at most once in a
 // millisecond: a fiber that takes a lock again at once would keep it for its whole slice (the
@@ -161,26 +164,29 @@ void let_woken_run(Fiber* fiber);
 void let_created_run(Fiber* creator);
 // From the preemption handler, on the fiber's own stack.
 void yield_preempted(Fiber* fiber);
+// Whether the processor of `fiber`, the caller's, has anything else to run or to look at.
 bool somebody_waits(Fiber* fiber);
 
 // ---- blocking calls
 
+// All three: on a fiber, outside the runtime.  Between them its handlers run.
+//
 // Around a call that may block: the monitor takes the processor when it lasts (Go: entersyscall).
 void enter_call(Fiber* fiber);
 // Around a call that will block: hands the processor off first (Go: entersyscallblock).
 void enter_blocking_call(Fiber* fiber);
 // False: the processor was not kept; perhaps it runs on with another one.
 bool exit_call(Fiber* fiber);
-// Adds up the calls of enter_call() for the statistics.
+// Adds up the calls of enter_call() for the statistics.  Any thread.
 void count_calls();
 
 // ---- binding to the kernel thread (Go: LockOSThread), nested
 
+// On the fiber itself, outside the runtime.
 void lock_to_worker(Fiber* fiber);
 void unlock_from_worker(Fiber* fiber);
-// The same, but never to the process's first kernel thread, whose state others take for the
-// process's
-// (/proc/PID): from there a fiber other than main moves to a clone.  Holds no lock.
+// The same, but never to the process's first kernel thread, whose state others take for that of the
+// process (/proc/PID): from there a fiber other than main moves to a clone.  Holds no lock.
 void lock_to_own_worker(Fiber* fiber);
 int worker_tid(const Fiber* fiber);  // kernel tid of the worker that it is bound to or that runs it
 // Before fiber_spawn, on a fiber or a foreign thread: `fiber` is bound to a kernel thread of its

@@ -22,14 +22,14 @@ int duplicate_private(int fd, Descriptor** copy);
 bool is_private_descriptor(int fd);  // any thread
 
 // Takes a descriptor that was just created (or -errno) for the runtime and returns the number that
-// it has from now on, -1 for an error.  One caller at a time: the start,
-// and who makes more processors (world lock).
+// it has from now on, -1 for an error.  One caller at a time: the start, and who makes more
+// processors (world lock).
 int runtime_descriptor_adopt(long created);
 // Closes one of them again; nothing for a negative number.  Callers as above.
 void runtime_descriptor_drop(int fd);
 void runtime_descriptors_close();  // child of a fork, before its second thread
 
-bool is_runtime_descriptor(int fd);
+bool is_runtime_descriptor(int fd);  // any thread
 // The program takes this number (dup2): the runtime goes elsewhere.  False: no number is left.
 bool evade_runtime_descriptor(int fd);
 int next_runtime_descriptor(int first);  // the lowest one from `first` on; -1: none

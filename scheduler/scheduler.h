@@ -46,14 +46,14 @@ struct Scheduler : WakeWords<Platform>, WorldWords<Platform> {
 };
 extern Scheduler g_scheduler;
 
-// schedule.cc
+// schedule.cc.  On the worker, in the runtime.
 [[noreturn]] void schedule_loop(Worker* worker);
 void switch_to(Worker* worker, Fiber* from, Fiber* to, AfterSwitch after);
 void finish_switch(Worker* worker);
 void leave_fiber(Fiber* fiber, AfterSwitch after);  // returns when it runs again
 
 // fiber.cc, descriptor_table.cc: what a fork child may not trust
-void fiber_pool_after_fork();
+void fiber_pool_after_fork(Fiber* survivor);
 void descriptors_after_fork();
 
 // idle.cc
@@ -66,12 +66,12 @@ void stop_locked_worker(Worker* worker);                 // Go: stoplockedm
 void give_to_locked_worker(Worker* worker, Fiber* fiber);
 bool start_bound_worker(Worker* worker);  // with its locked fiber set
 void dismiss_bound_worker(Worker* worker);
-Processor* take_idle_processor();               // scheduler lock held (Go: pidleget)
-void put_idle_processor(Processor* processor);  // scheduler lock held (Go: pidleput)
-void acquire_processor(Worker* worker, Processor* processor);
-Processor* release_processor(Worker* worker);
-Worker* create_worker();
-void reset_spinning(Worker* worker);
+Processor* take_idle_processor();                              // scheduler lock held (Go: pidleget)
+void put_idle_processor(Processor* processor);                 // scheduler lock held (Go: pidleput)
+void acquire_processor(Worker* worker, Processor* processor);  // off every list, nobody's
+Processor* release_processor(Worker* worker);                  // its status is left as it is
+Worker* create_worker();              // its record only, no kernel thread yet; null: no memory
+void reset_spinning(Worker* worker);  // Go: resetspinning
 [[noreturn]] void end_worker(Worker* worker);
 
 // find.cc

@@ -163,7 +163,7 @@ void runtime_after_fork(Fiber* survivor) {
     g_cpu_accounting = false;
     the_main_fiber = survivor;
     new (&g_scheduler) Scheduler;
-    fiber_pool_after_fork();
+    fiber_pool_after_fork(survivor);
     descriptors_after_fork();
     wait_queues_reset_after_fork();
     counters_reset();

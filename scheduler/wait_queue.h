@@ -46,6 +46,7 @@ struct WaitRequest {
 // handler ran.
 WaitResult wait_on_address(const WaitRequest& request);
 
+// The same for the usual members.
 inline WaitResult wait_on_address(const void* address, Validate validate, void* argument,
                                   void (*after_enqueue)(void*), int64_t deadline_ns,
                                   WaitReason reason, uint32_t bits = kAnyBits) {
@@ -82,6 +83,6 @@ bool spinning_may_help(const Fiber* fiber);
 
 // In a fork child, the only thread: every waiter is another process's.
 void wait_queues_reset_after_fork();
-uint32_t wait_queues_fork_generation();
+uint32_t wait_queues_fork_generation();  // of the process: one more in each child
 
 }  // namespace pfiber

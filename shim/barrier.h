@@ -5,6 +5,8 @@
 
 namespace pfiber::shim {
 
+// All of them: any thread, outside the runtime; no cancellation points.
+
 // 0, or PTHREAD_BARRIER_SERIAL_THREAD for one thread of each round.
 int barrier_wait(Barrier* barrier);
 int barrier_destroy(Barrier* barrier);

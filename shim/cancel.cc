@@ -105,11 +105,13 @@ void cancellation_point(Fiber* fiber) {
     if (__builtin_expect(is_due(fiber), 0)) act(fiber);
 }
 
+bool cancels_anywhere(const Fiber* fiber) {
+    return (thread_of(fiber)->cancel.load() & kAsynchronous) != 0 ||
+           libc_has(fiber, kLibcAsynchronous);
+}
+
 void attend_cancellation(Fiber* fiber) {
-    if (!is_due(fiber) || fiber->in_call) return;
-    if ((thread_of(fiber)->cancel.load() & kAsynchronous) != 0 ||
-        libc_has(fiber, kLibcAsynchronous))
-        act(fiber);
+    if (is_due(fiber) && !fiber->in_call && cancels_anywhere(fiber)) act(fiber);
 }
 
 InterruptMark interrupt_mark(const Fiber* fiber) { return thread_of(fiber)->interrupts; }

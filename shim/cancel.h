@@ -17,6 +17,8 @@ void cancel_give_back(Fiber* survivor);
 int thread_cancel(Fiber* victim);                         // 0; any thread, also the victim itself
 int set_cancel_state(Fiber* fiber, int state, int* old);  // EINVAL
 int set_cancel_type(Fiber* fiber, int type, int* old);    // EINVAL
+// Its type is asynchronous: every call is a point.
+bool cancels_anywhere(const Fiber* fiber);
 // The fiber leaves the runtime with kAttendCancel: acts on it only for asynchronous type.
 void attend_cancellation(Fiber* fiber);
 

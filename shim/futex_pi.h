@@ -11,8 +11,8 @@ namespace pfiber::shim {
 
 // FUTEX_LOCK_PI and FUTEX_LOCK_PI2; never interrupted.  The word may be read and written.
 long futex_lock_pi(Word* word, const Deadline& deadline);
-long futex_trylock_pi(Word* word);
-long futex_unlock_pi(Word* word);
+long futex_trylock_pi(Word* word);  // -EAGAIN: somebody has it
+long futex_unlock_pi(Word* word);   // -EPERM: it is not the caller's
 
 // False: the word names a thread of this process that is not there.
 bool futex_owner_exists(const Word* word);

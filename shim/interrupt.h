@@ -29,6 +29,7 @@ struct InterruptMark {
     uint32_t without_restart = 0;  // those of them installed without SA_RESTART
 };
 
+// The counts of the calling fiber, and whether they say EINTR since then.
 InterruptMark interrupt_mark(const Fiber* fiber);
 bool interrupted_since(const Fiber* fiber, InterruptMark mark, bool restartable);
 

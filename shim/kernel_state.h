@@ -31,6 +31,7 @@ class KernelStateChange {
     bool is_first_;
 };
 
+// One system call that changes the caller's own state; outside the runtime.
 template <class... A>
 long change_own_state(Fiber* self, long number, A... arguments) {
     KernelStateChange change(self);
@@ -44,8 +45,9 @@ long change_policy(Fiber* fiber, int policy, int priority);
 long change_nice(Fiber* fiber, int nice);
 long change_io_priority(Fiber* fiber, int value);
 
-long read_affinity(Fiber* fiber, size_t size, void* mask);
-long read_nice(Fiber* fiber);  // as the system call: 20 - nice
+// What was noted for it, else what its kernel thread has.
+long read_affinity(Fiber* fiber, size_t size, void* mask);  // the bytes written, as the kernel
+long read_nice(Fiber* fiber);                               // as the system call: 20 - nice
 long read_io_priority(Fiber* fiber);
 int kernel_thread_of(Fiber* fiber);  // what stands for it in other questions to the kernel
 

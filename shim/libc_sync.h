@@ -41,7 +41,7 @@ struct LibcSync {
 #undef X
 };
 
-const LibcSync& libc_sync();
+const LibcSync& libc_sync();  // any thread, outside the runtime
 
 // Around a call that waits in the kernel, on a fiber or not.
 class BlockingRegion {

@@ -26,10 +26,12 @@ MaskGuard::~MaskGuard() noexcept(false) {
     set_thread_mask(fiber, old);
 }
 
-NoCancel::NoCancel(Fiber* who) : fiber(who) {
-    set_cancel_state(fiber, PTHREAD_CANCEL_DISABLE, &old);
+NoCancel::NoCancel(Fiber* who) : fiber(cancels_anywhere(who) ? nullptr : who) {
+    if (fiber != nullptr) set_cancel_state(fiber, PTHREAD_CANCEL_DISABLE, &old);
 }
 
-NoCancel::~NoCancel() noexcept(false) { set_cancel_state(fiber, old, nullptr); }
+NoCancel::~NoCancel() noexcept(false) {
+    if (fiber != nullptr) set_cancel_state(fiber, old, nullptr);
+}
 
 }  // namespace pfiber::shim

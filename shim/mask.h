@@ -19,7 +19,8 @@ struct MaskGuard {
     uint64_t old = 0;
 };
 
-// Requests for cancellation stay pending in its scope.
+// Requests for cancellation stay pending in its scope, unless the type is asynchronous: then they
+// act in any call.
 struct NoCancel {
     explicit NoCancel(Fiber* fiber);
     ~NoCancel() noexcept(false);

@@ -13,7 +13,9 @@
 
 namespace pfiber::shim {
 
-// Everything but the uncontended plain case.  Results are pthread error numbers.
+// Any thread, outside the runtime; never cancellation points.  Results are pthread error numbers.
+
+// Everything but the uncontended plain case.
 int mutex_lock_slow(Mutex* mutex, TimeLimit limit);
 int mutex_unlock_slow(Mutex* mutex);
 
@@ -38,6 +40,7 @@ inline bool mutex_is_plain(const Mutex* mutex) {
     return kind == Mutex::kNormal || kind == Mutex::kAdaptive;
 }
 
+// Of a plain one.  False: it is held.
 inline bool mutex_take_word(Mutex* mutex) {
     if (__libc_single_threaded) {
         if (mutex->word.load(std::memory_order_relaxed) != 0) return false;
@@ -49,7 +52,7 @@ inline bool mutex_take_word(Mutex* mutex) {
                                                std::memory_order_relaxed);
 }
 
-// False: contended; the word is untouched then.
+// Of a plain one.  False: contended; the word is untouched then.
 inline bool mutex_free_word(Mutex* mutex) {
     if (__libc_single_threaded) {
         if (mutex->word.load(std::memory_order_relaxed) != 1) return false;
@@ -66,22 +69,16 @@ inline void mutex_set_owner(Mutex* mutex) {
     mutex->users++;
 }
 
-inline int mutex_lock(Mutex* mutex) {
+// The limit is looked at only when it has to wait.
+inline int mutex_lock(Mutex* mutex, TimeLimit limit = kNoLimit) {
     if (__builtin_expect(mutex_is_plain(mutex), 1) && __builtin_expect(mutex_take_word(mutex), 1)) {
-        mutex_set_owner(mutex);
-        return 0;
-    }
-    return mutex_lock_slow(mutex, kNoLimit);
-}
-
-inline int mutex_timed_lock(Mutex* mutex, TimeLimit limit) {
-    if (mutex_is_plain(mutex) && mutex_take_word(mutex)) {
         mutex_set_owner(mutex);
         return 0;
     }
     return mutex_lock_slow(mutex, limit);
 }
 
+// Of a plain one with waiters: the oldest gets it, or is woken to compete for it.
 void mutex_release_contended(Mutex* mutex);
 // Afterwards, in an unlock of the program: who locks again at once would be before the one it woke.
 void mutex_unlocked_contended();

@@ -18,7 +18,8 @@ inline int mutex_ceiling(const Mutex* mutex) {
     return static_cast<int>(mutex->word.load(std::memory_order_relaxed) >> Mutex::kCeilingShift);
 }
 
-// Private robust mutexes (mutex_robust.cc), served in user space.
+// Private robust mutexes (mutex_robust.cc), served in user space.  `keep_users`: around the wait of
+// a condition variable.
 int robust_lock(Mutex* mutex, int kind, TimeLimit limit, bool keep_users);
 int robust_trylock(Mutex* mutex, int kind);
 int robust_unlock(Mutex* mutex, bool keep_users);

@@ -6,7 +6,9 @@
 
 namespace pfiber::shim {
 
-// Results are pthread error numbers.
+// Results are pthread error numbers.  Any thread, outside the runtime; no cancellation points.
+// Source: POSIX pthread_rwlock_rdlock, _wrlock, _unlock; preference as
+// pthread_rwlockattr_setkind_np(3).
 int rwlock_read(Rwlock* lock, TimeLimit limit);
 int rwlock_write(Rwlock* lock, TimeLimit limit);
 int rwlock_try_read(Rwlock* lock);

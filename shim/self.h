@@ -11,7 +11,7 @@ namespace pfiber::shim {
 
 // Where libc keeps the tid in struct pthread; 0 until it was looked up, or when libc hides it.
 extern size_t g_tid_offset;
-uint32_t foreign_tid_slow();
+uint32_t foreign_tid_slow();  // looks it up, or asks the kernel
 
 // Any thread, any time.  A thread that is no fiber is asked through its libc block, which also a
 // child of fork finds up to date.

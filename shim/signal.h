@@ -29,12 +29,15 @@ namespace pfiber::shim {
 struct Thread;
 
 constexpr uint64_t signal_bit(int signal) { return uint64_t{1} << (signal - 1); }
+// The kernel's word and libc's set: bit (signal - 1).
 uint64_t mask_of(const sigset_t* set);
 void mask_to(uint64_t mask, sigset_t* set);
 
-void signals_start(Fiber* main);
-void signals_after_fork(Fiber* survivor);
+void signals_start(Fiber* main);           // at the start of the runtime, on the main thread
+void signals_after_fork(Fiber* survivor);  // in the child, on the fiber that forked
+// A thread is being made: its mask is `explicit_mask`, the creator's, or that of a foreign creator.
 void signals_inherit(Thread* thread, Fiber* creator, const uint64_t* explicit_mask);
+// On the fiber itself, outside the runtime: before its first instruction, after its last.
 void signals_thread_started(Fiber* fiber);
 void signals_thread_ending(Fiber* fiber);
 
@@ -57,7 +60,8 @@ void await_entries(Worker* own, uint64_t signals);
 uint64_t process_mask();
 // Makes the process mask the calling worker's, whatever the kernel has at the moment.
 void open_worker_mask(Worker* worker);
-void install_worker_mask(Worker* worker);
+void install_worker_mask(Worker* worker);  // before it runs program code, where it has an older one
+// In the preemption handler, any context: what sigreturn will install.
 void renew_mask(Worker* worker, void* context);
 // Installs a mask in the kernel for the calling kernel thread, e.g. before exec; returns the old.
 uint64_t install_exact_mask(uint64_t mask);
@@ -103,7 +107,7 @@ struct Action {
     uint64_t mask = 0;
     void (*restorer)() = nullptr;
 };
-bool is_handler(const void* handler);
+bool is_handler(const void* handler);  // neither SIG_DFL nor SIG_IGN
 // Our handler is installed for it also when the program has none (scheduler/host/touch.h).
 inline bool is_watched(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
 bool has_handler(int signal);
@@ -111,13 +115,16 @@ uint64_t signals_handled();  // for which the program had a handler at some time
 // Takes the action of a signal that is about to run; SA_RESETHAND falls back to the default.  In
 // the runtime.
 Action claim_action(int signal);
+// sigaction(2) with valid pointers or null: 0 or -errno.  Any thread, outside the runtime.
 long set_action(int signal, const struct sigaction* action, struct sigaction* old);
-bool is_ignored(int signal);
+bool is_ignored(int signal);  // SIG_IGN, or SIG_DFL of one that the kernel ignores then
 bool is_default(int signal);
 
 // ---- delivery (signal_entry.cc)
 
+// The kernel's handler of every signal that the program has one for; with everything blocked.
 void signal_entry(int signal, siginfo_t* info, void* context);
+// The same for the preemption signal's number when it was no kick.
 void entry_of_preemption_signal(Fiber* fiber, siginfo_t* info, void* context);
 // Runs the handlers of what is deliverable_to() it.  Outside the runtime.
 void deliver_pending(Fiber* fiber, uint64_t of_main = 0);

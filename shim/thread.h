@@ -62,6 +62,7 @@ struct Thread {
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
 
+// Notes what the kernel was told; the fiber's place among waiters follows.
 void thread_set_policy(Fiber* fiber, int policy, int priority);
 // What the kernel is to have for a thread with that priority of its own.
 inline int raised_priority(const Thread* thread, int priority) {
@@ -82,8 +83,9 @@ Fiber* fiber_of_clock(clockid_t clock);
 // Results are 0 or an error number as POSIX names them.
 int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*start)(void*),
                   void* argument, bool is_c11);
+// Any thread, outside the runtime.  `deadline_ns` of the monotonic clock, kNever: none (ETIMEDOUT).
 int thread_join(Fiber* fiber, void** result, int64_t deadline_ns, bool is_cancellation_point);
-int thread_try_join(Fiber* fiber, void** result);
+int thread_try_join(Fiber* fiber, void** result);  // EBUSY
 int thread_detach(Fiber* fiber);
 bool thread_is_detached(const Thread* thread);
 // Runs clean-up handlers and destructors of frames, then ends the thread.

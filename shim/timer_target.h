@@ -10,7 +10,7 @@ namespace pfiber::shim {
 
 // False: no room (1,024 such timers at once).
 bool timer_target_add(int timer, const Fiber* fiber);
-void timer_target_remove(int timer);
+void timer_target_remove(int timer);  // timer_delete, whosever it was
 // Whose signal it is.  In a handler.
 enum class TimerSignal { kProcess, kFiber, kDeleted };
 TimerSignal timer_target(const siginfo_t* info, Fiber** fiber);

@@ -56,6 +56,7 @@ using AllocateTls = void* (*)(void*);
 AllocateTls allocate_tls;
 void (*ctype_init)();
 ListNode* user_stack_list;
+size_t record_tls_offset, record_tls_number;  // in the loader's record of a module; 0: not told
 unsigned char template_image[kMaxPthreadSize];
 size_t libc_module;
 TlsModule modules[kMaxModules];
@@ -174,16 +175,35 @@ bool find_stack_block(const ProbeResult& probe) {
     return false;
 }
 
-int collect_module(dl_phdr_info* info, size_t, void*) {
-    if (info->dlpi_tls_modid == 0 || info->dlpi_tls_data == nullptr) return 0;
+// Where the module's block is in every thread, from the thread pointer; 0: each thread's is
+// elsewhere.  The loader tells the caller's own block, but not before the caller has used it by its
+// module's number, which initial-exec code never does: its records know.
+ptrdiff_t static_offset(const dl_phdr_info* info) {
+    const size_t most = identity_layout.static_tls_size;
+    for (const link_map* map = _r_debug.r_map; map != nullptr; map = map->l_next) {
+        if (map->l_name != info->dlpi_name || map->l_addr != info->dlpi_addr) continue;
+        const auto record = reinterpret_cast<uintptr_t>(map);
+        if (record_tls_number == 0 ||
+            field<size_t>(record, record_tls_number) != info->dlpi_tls_modid)
+            break;
+        const size_t below = field<size_t>(record, record_tls_offset);
+        return below <= most ? -static_cast<ptrdiff_t>(below) : 0;
+    }
     const uintptr_t tp = thread_pointer();
     const auto data = reinterpret_cast<uintptr_t>(info->dlpi_tls_data);
-    if (data >= tp || data < tp - identity_layout.static_tls_size) return 0;  // dynamic TLS
+    return data < tp && data >= tp - most ? static_cast<ptrdiff_t>(data - tp) : 0;
+}
+
+int collect_module(dl_phdr_info* info, size_t, void*) {
+    if (info->dlpi_tls_modid == 0) return 0;
+    const ptrdiff_t offset = static_offset(info);
+    if (offset == 0) return 0;
+    const uintptr_t data = thread_pointer() + static_cast<uintptr_t>(offset);
     for (int i = 0; i < info->dlpi_phnum; i++) {
         const ElfW(Phdr)& header = info->dlpi_phdr[i];
         if (header.p_type != PT_TLS) continue;
         if (module_count == kMaxModules) return 1;
-        modules[module_count++] = {info->dlpi_tls_modid, static_cast<ptrdiff_t>(data - tp),
+        modules[module_count++] = {info->dlpi_tls_modid, offset,
                                    reinterpret_cast<const void*>(info->dlpi_addr + header.p_vaddr),
                                    header.p_filesz, header.p_memsz};
         const auto errno_address = reinterpret_cast<uintptr_t>(&errno);
@@ -276,6 +296,9 @@ bool read_published_layout(const char** reason) {
         !published_offset("_thread_db_pthread_report_events", &report_events) ||
         !published_offset("_thread_db_rtld_global__dl_stack_user", &list_in_global))
         return false;
+    if (!published_offset("_thread_db_link_map_l_tls_offset", &record_tls_offset) ||
+        !published_offset("_thread_db_link_map_l_tls_modid", &record_tls_number))
+        record_tls_number = 0;
     layout.pthread_size = *size;
     layout.specific = specific_level1;
     layout.specific_first_block = specific_level1 - 512;
@@ -339,6 +362,14 @@ bool identity_probe(const char** reason, long* error) {
     unlock_modules();
     return true;
 }
+
+bool identity_list_is_emptied(uintptr_t survivor) {
+    const ListNode* own = &field<ListNode>(survivor, identity_layout.list);
+    const ListNode* first = user_stack_list->next;
+    return first == user_stack_list || (first == own && first->next == user_stack_list);
+}
+
+void identity_list(uintptr_t tp) { publish_in_user_list(tp); }
 
 bool identity_create(uintptr_t tp) {
     if (allocate_tls(reinterpret_cast<void*>(tp)) == nullptr) return false;

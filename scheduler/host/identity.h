@@ -9,7 +9,7 @@
 // A block lives at the top of a stack slot: [ static TLS | struct pthread ], thread pointer between
 // the two (x86-64 variant II).  Blocks are linked into glibc's list of user-stack threads, because
 // initial-exec TLS of a later dlopen is initialised by walking that list; they are never unlinked,
-// slots are never unmapped.
+// slots are never unmapped.  Only fork empties the list in the child.
 #pragma once
 
 #include <cstddef>
@@ -37,6 +37,12 @@ bool identity_probe(const char** reason, long* error);
 // Builds a block around thread pointer `tp` in zeroed memory.  Calls the program's calloc: only
 // with no runtime lock held and outside the runtime.  False: no memory.
 bool identity_create(uintptr_t tp);
+
+// Whether glibc's list has nobody but the thread block of `survivor`; in a fork child, while there
+// is one thread.
+bool identity_list_is_emptied(uintptr_t survivor);
+// Links a block that identity_create() made into the list again.
+void identity_list(uintptr_t tp);
 
 // Makes a used block fresh again: TLS images of every module but libc's own (its warm malloc cache
 // stays), dynamic TLS blocks freed, errno and locale reset.  May call the program's free.

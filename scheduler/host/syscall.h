@@ -80,56 +80,7 @@ inline long raw_syscall(long number, A a, B b, C c, D d, E e = E(), F f = F()) {
                         syscall_argument(d), syscall_argument(e), syscall_argument(f));
 }
 
-// Sleeps while *word == expected.  `relative` is on the monotonic clock; nullptr waits for ever.
-// 0 = woken (perhaps for nothing), -EAGAIN = value differed, -EINTR, -ETIMEDOUT.
-inline long raw_futex_wait(const volatile uint32_t* word, uint32_t expected,
-                           const struct timespec* relative, bool is_private = true) {
-    int operation = FUTEX_WAIT | (is_private ? FUTEX_PRIVATE_FLAG : 0);
-    return raw_syscall(SYS_futex, word, operation, static_cast<unsigned long>(expected), relative);
-}
-
-// Wakes up to `count` sleepers on the word and returns how many.  Touches the address only, so the
-// word may already be unmapped (-EFAULT then).
-inline long raw_futex_wake(const volatile uint32_t* word, int count, bool is_private = true) {
-    return raw_syscall(SYS_futex, word, FUTEX_WAKE | (is_private ? FUTEX_PRIVATE_FLAG : 0), count);
-}
-
-// The kernel's thread id of the caller's worker: never a fiber's id.
-inline int raw_gettid() { return static_cast<int>(raw_syscall(SYS_gettid)); }
-inline int raw_getpid() { return static_cast<int>(raw_syscall(SYS_getpid)); }
-
-inline long raw_read(int fd, void* data, size_t size) {
-    return raw_syscall(SYS_read, fd, data, size);
-}
-inline long raw_write(int fd, const void* data, size_t size) {
-    return raw_syscall(SYS_write, fd, data, size);
-}
-// -EINTR still means closed: do not repeat it.
-inline long raw_close(int fd) { return raw_syscall(SYS_close, fd); }
-
-// The address as a number; test it with is_error before making a pointer of it.
-inline long raw_mmap(void* address, size_t size, int protection, int flags, int fd, long offset) {
-    return raw_syscall(SYS_mmap, address, size, protection, flags, fd, offset);
-}
-inline long raw_munmap(void* address, size_t size) {
-    return raw_syscall(SYS_munmap, address, size);
-}
-inline long raw_madvise(void* address, size_t size, int advice) {
-    return raw_syscall(SYS_madvise, address, size, advice);
-}
-inline long raw_mprotect(void* address, size_t size, int protection) {
-    return raw_syscall(SYS_mprotect, address, size, protection);
-}
-
-inline long raw_tgkill(int process_id, int thread_id, int signal) {
-    return raw_syscall(SYS_tgkill, process_id, thread_id, signal);
-}
-
-// The kernel's set is 8 bytes, bit (signal - 1).  `set` or `old` may be nullptr.  Acts on the
-// worker.
-inline long raw_sigprocmask(int how, const uint64_t* set, uint64_t* old) {
-    return raw_syscall(SYS_rt_sigprocmask, how, set, old, sizeof(uint64_t));
-}
+#include "scheduler/host/named_syscalls.inc"
 
 // Set-user-id and the like: then the environment belongs to somebody we must not trust.
 inline bool process_is_secure() { return getauxval(AT_SECURE) != 0; }

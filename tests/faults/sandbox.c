@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
+#include "inline_syscall.h"
+
 #define REFUSE(number)                                 \
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), \
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
@@ -47,12 +49,7 @@ static void* hog(void* arg) {
 
 static void* raw_reader(void* arg) {
     char byte = 0;
-    long answer;
-    __asm__ volatile("syscall"
-                     : "=a"(answer)
-                     : "a"(SYS_read), "D"((long)(intptr_t)arg), "S"(&byte), "d"(1L)
-                     : "rcx", "r11", "memory");
-    CHECK_EQ(answer, 1);
+    CHECK_EQ(inline_syscall(SYS_read, (intptr_t)arg, (intptr_t)&byte, 1, 0), 1);
     return NULL;
 }
 

@@ -6,7 +6,8 @@
 #include <sched.h>
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
+
+#include "inline_syscall.h"
 
 #define THREADS 12
 #define ROUNDS 60
@@ -147,13 +148,7 @@ static void signals(void) {
 
 static void* raw_reader(void* arg) {
     char byte = 0;
-    long answer;
-    // No hook sees this instruction.
-    __asm__ volatile("syscall"
-                     : "=a"(answer)
-                     : "a"(SYS_read), "D"((long)(intptr_t)arg), "S"(&byte), "d"(1L)
-                     : "rcx", "r11", "memory");
-    CHECK_EQ(answer, 1);
+    CHECK_EQ(inline_syscall(SYS_read, (intptr_t)arg, (intptr_t)&byte, 1, 0), 1);
     return (void*)(intptr_t)byte;
 }
 

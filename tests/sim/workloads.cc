@@ -420,6 +420,7 @@ void counts();
 void conditions();
 void convoy();
 void pair();
+void tight_pair();
 void starved_global();
 void ready_io();
 void crowded_io();
@@ -459,6 +460,7 @@ const Workload kWorkloads[] = {
     {"conditions", conditions},
     {"convoy", convoy},
     {"pair", pair},
+    {"tight_pair", tight_pair},
     {"starved_global", starved_global},
     {"ready_io", ready_io},
     {"crowded_io", crowded_io},

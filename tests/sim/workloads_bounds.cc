@@ -10,6 +10,7 @@ namespace pfiber::sim {
 
 void convoy();
 void pair();
+void tight_pair();
 void starved_global();
 void ready_io();
 void crowded_io();
@@ -111,6 +112,48 @@ void pair() {
             burn(10 * kUs);
             pong.post();
         }
+        group.done();
+    });
+    group.wait();
+}
+
+// Two that do nothing but wake each other are in the runtime when their slice ends.
+void tight_pair() {
+    const auto hand_over = [](Semaphore& semaphore) {
+        RuntimeSection section(self());
+        g_machine.compute(5 * kUs);
+        semaphore.post();
+    };
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const int64_t others = g_program.between(g_config.processors, 2 * g_config.processors);
+    const int64_t bound = (per_cpu(others + 2) + 2) * turn_ns();
+    constexpr int kTurns = 4;
+    int64_t turns_left = kTurns * others;
+    Semaphore ping, pong;
+    Group group(others + 2);
+    for (int64_t i = 0; i < others; i++)
+        go([&, bound] {
+            for (int turn = 0; turn < kTurns; turn++) {
+                const int64_t begin = now();
+                let_others();
+                measured(now() - begin, bound, "a yielder beside a pair waited");
+                turns_left--;
+            }
+            group.done();
+        });
+    bool is_over = false;
+    go([&] {
+        while (turns_left > 0) {
+            hand_over(ping);
+            pong.take();
+        }
+        is_over = true;
+        ping.post();
+        group.done();
+    });
+    go([&] {
+        for (ping.take(); !is_over; ping.take()) hand_over(pong);
         group.done();
     });
     group.wait();

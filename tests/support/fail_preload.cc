@@ -11,12 +11,12 @@
 #include <stdio.h>
 #include <sys/auxv.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cstddef>
 
 #include "tests/support/fail_rule.h"
+#include "tests/support/send_descriptor.h"
 
 namespace {
 
@@ -117,23 +117,6 @@ int install() {
     return static_cast<int>(listener);
 }
 
-void send_listener(int to, int listener) {
-    char byte = 0;
-    iovec part{&byte, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof control;
-    cmsghdr* header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(header), &listener, sizeof listener);
-    if (sendmsg(to, &message, 0) != 1) refuse("sendmsg");
-}
-
 __attribute__((constructor)) void at_load() {
     const char* socket = getenv("FAIL_SOCKET");
     char* line = getenv("FAIL_RULES");
@@ -161,7 +144,7 @@ __attribute__((constructor)) void at_load() {
     if (length > 0) {
         emit(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
         const int listener = install();
-        send_listener(to, listener);
+        if (!send_descriptor(to, listener, 0)) refuse("sendmsg");
         close(listener);
     }
     close(to);

@@ -38,7 +38,6 @@ def includes_follow_the_layers():
 
 MACHINE = {
     "Boost": r"\bboost::|<boost/|\b(make|jump|ontop)_fcontext\b",
-    "libunwind": r"\bunw_\w+\s*\(|<libunwind",
     "asm": r"\b(asm|__asm__)\b(?=\s*(volatile|__volatile__|goto)?\s*\()",
     "ucontext_t": r"\b(ucontext_t|mcontext_t|gregs)\b",
     "dlsym": r"\bdlv?sym\s*\(",
@@ -137,7 +136,7 @@ def no_stray_words():
 def python_parses():
     for name in files():
         text = read(name)
-        if name.endswith(".py") or text.startswith("#!/usr/bin/env python3"):
+        if name.endswith(".py") or re.match(r"#!.*python", text):
             try:
                 ast.parse(text)
             except SyntaxError as error:

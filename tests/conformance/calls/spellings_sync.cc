@@ -1,6 +1,6 @@
 // Every other spelling of the synchronisation calls, looked up by name: each waits once for another
 // thread, and fails once as its manual page says.
-// expect: fibers>=8 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_sync>=6
+// expect: fibers>=8 native_fallbacks=0 missed_blocking=0 handoffs=0 parks_sync>=4
 #include "../../support/twin.h"
 #include "../../support/spelled.h"
 
@@ -8,11 +8,12 @@ using MutexCall = int(pthread_mutex_t*);
 using LockCall = int(pthread_rwlock_t*);
 static pthread_mutex_t mutex;
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
-static sem_t held;
+static sem_t held, tried;
 
 static void* holds_mutex(void*) {
     CHECK_OK(pthread_mutex_lock(&mutex));
     sem_post(&held);
+    wait_sem(&tried);
     nap(20);
     CHECK_OK(pthread_mutex_unlock(&mutex));
     return nullptr;
@@ -30,6 +31,7 @@ static void mutexes() {
     wait_sem(&held);
     CHECK_RC(try_call(&mutex), EBUSY);
     CHECK_RC(unlock_call(&mutex), EPERM);
+    sem_post(&tried);
     CHECK_OK(lock_call(&mutex));
     CHECK_RC(lock_call(&mutex), EDEADLK);
     CHECK_OK(unlock_call(&mutex));
@@ -42,6 +44,7 @@ static void mutexes() {
 static void* holds_for_writing(void*) {
     CHECK_OK(pthread_rwlock_wrlock(&lock));
     sem_post(&held);
+    wait_sem(&tried);
     nap(20);
     CHECK_OK(pthread_rwlock_unlock(&lock));
     return nullptr;
@@ -58,6 +61,7 @@ static void rwlocks() {
         const pthread_t other = start(holds_for_writing, nullptr);
         wait_sem(&held);
         CHECK_RC(try_call(&lock), EBUSY);
+        sem_post(&tried);
         CHECK_OK(wait_call(&lock));
         CHECK_OK(unlock_call(&lock));
         CHECK_OK(try_call(&lock));
@@ -99,6 +103,7 @@ static void* all(void*) {
 
 int main() {
     CHECK_OK(sem_init(&held, 0, 0));
+    CHECK_OK(sem_init(&tried, 0, 0));
     finish(start(all, nullptr));
     return 0;
 }

@@ -10,25 +10,33 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_barrier_t barrier;
 static pthread_spinlock_t spin;
-static sem_t sem, held;
+static sem_t sem, held, tried;
 static mtx_t c11_mutex;
 static cnd_t c11_cond;
 static int flag;
 
-// Runs `holds` in another thread, waits until it holds, then `waits` here.
-static void pair(const char* name, void (*holds)(), void (*waits)()) {
+// Runs `holds` in another thread, waits until it holds, then `tries` what must not wait and `waits`
+// here.
+static void pair(const char* name, void (*holds)(), void (*tries)(), void (*waits)()) {
     const auto body = [](void* action) -> void* {
         ((void (*)())action)();
         return nullptr;
     };
     const pthread_t other = start(body, (void*)holds);
     wait_sem(&held);
+    tries();
+    sem_post(&tried);
     waits();
     finish(other);
     puts(name);
 }
+static void pair(const char* name, void (*holds)(), void (*waits)()) {
+    pair(
+        name, holds, [] {}, waits);
+}
 static void hold() {
     sem_post(&held);
+    wait_sem(&tried);
     nap(20);
 }
 static timespec minute(clockid_t clock) { return after_ms(clock, 60000); }
@@ -41,17 +49,23 @@ static void holds_mutex() {
 static void mutexes() {
     pair("lock", holds_mutex, [] { CHECK_OK(pthread_mutex_lock(&mutex)); });
     CHECK_OK(pthread_mutex_unlock(&mutex));
-    pair("timedlock", holds_mutex, [] {
-        const timespec until = minute(CLOCK_REALTIME), now = after_ms(CLOCK_REALTIME, 2);
-        CHECK_RC(pthread_mutex_timedlock(&mutex, &now), ETIMEDOUT);
-        CHECK_OK(pthread_mutex_timedlock(&mutex, &until));
-    });
+    pair(
+        "timedlock", holds_mutex,
+        [] {
+            const timespec now = after_ms(CLOCK_REALTIME, 2);
+            CHECK_RC(pthread_mutex_timedlock(&mutex, &now), ETIMEDOUT);
+        },
+        [] {
+            const timespec until = minute(CLOCK_REALTIME);
+            CHECK_OK(pthread_mutex_timedlock(&mutex, &until));
+        });
     CHECK_OK(pthread_mutex_unlock(&mutex));
-    pair("clocklock", holds_mutex, [] {
-        const timespec until = minute(CLOCK_MONOTONIC);
-        CHECK_RC(pthread_mutex_trylock(&mutex), EBUSY);
-        CHECK_OK(pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until));
-    });
+    pair(
+        "clocklock", holds_mutex, [] { CHECK_RC(pthread_mutex_trylock(&mutex), EBUSY); },
+        [] {
+            const timespec until = minute(CLOCK_MONOTONIC);
+            CHECK_OK(pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &until));
+        });
     CHECK_OK(pthread_mutex_unlock(&mutex));
     int old;
     CHECK_RC(pthread_mutex_setprioceiling(&mutex, 1, &old), EINVAL);
@@ -107,16 +121,20 @@ static void holds_write() {
     hold();
     CHECK_OK(pthread_rwlock_unlock(&lock));
 }
-#define RWLOCK(name, ...)                                      \
-    pair(#name, holds_write, [] {                              \
-        const timespec until = minute(CLOCK_REALTIME);         \
-        const timespec later = minute(CLOCK_MONOTONIC);        \
-        (void)until, (void)later;                              \
-        CHECK_RC(pthread_rwlock_tryrdlock(&lock), EBUSY);      \
-        CHECK_RC(pthread_rwlock_trywrlock(&lock), EBUSY);      \
-        CHECK_OK(pthread_rwlock_##name(&lock, ##__VA_ARGS__)); \
-        CHECK_OK(pthread_rwlock_unlock(&lock));                \
-    })
+#define RWLOCK(name, ...)                                          \
+    pair(                                                          \
+        #name, holds_write,                                        \
+        [] {                                                       \
+            CHECK_RC(pthread_rwlock_tryrdlock(&lock), EBUSY);      \
+            CHECK_RC(pthread_rwlock_trywrlock(&lock), EBUSY);      \
+        },                                                         \
+        [] {                                                       \
+            const timespec until = minute(CLOCK_REALTIME);         \
+            const timespec later = minute(CLOCK_MONOTONIC);        \
+            (void)until, (void)later;                              \
+            CHECK_OK(pthread_rwlock_##name(&lock, ##__VA_ARGS__)); \
+            CHECK_OK(pthread_rwlock_unlock(&lock));                \
+        })
 static void rwlocks() {
     RWLOCK(rdlock);
     RWLOCK(wrlock);
@@ -133,11 +151,12 @@ static void posts() {
 static void semaphores() {
     CHECK_OK(sem_init(&sem, 0, 0));
     pair("sem_wait", posts, [] { CHECK(sem_wait(&sem) == 0); });
-    pair("sem_timedwait", posts, [] {
-        const timespec until = minute(CLOCK_REALTIME);
-        CHECK_ERRNO(sem_trywait(&sem), EAGAIN);
-        CHECK(sem_timedwait(&sem, &until) == 0);
-    });
+    pair(
+        "sem_timedwait", posts, [] { CHECK_ERRNO(sem_trywait(&sem), EAGAIN); },
+        [] {
+            const timespec until = minute(CLOCK_REALTIME);
+            CHECK(sem_timedwait(&sem, &until) == 0);
+        });
     pair("sem_clockwait", posts, [] {
         const timespec until = minute(CLOCK_MONOTONIC);
         CHECK(sem_clockwait(&sem, CLOCK_MONOTONIC, &until) == 0);
@@ -187,6 +206,7 @@ static void others() {
         const pthread_t thread = start(body, nullptr);
         wait_sem(&held);
         CHECK_RC(pthread_tryjoin_np(thread, &result), EBUSY);
+        sem_post(&tried);
         CHECK_OK(kind == 0   ? pthread_join(thread, &result)
                  : kind == 1 ? pthread_timedjoin_np(thread, &result, &until)
                              : pthread_clockjoin_np(thread, &result, CLOCK_MONOTONIC, &later));
@@ -203,11 +223,12 @@ static void c11() {
     };
     pair("mtx_lock", holds, [] { CHECK_EQ(mtx_lock(&c11_mutex), thrd_success); });
     CHECK_EQ(mtx_unlock(&c11_mutex), thrd_success);
-    pair("mtx_timedlock", holds, [] {
-        const timespec until = minute(CLOCK_REALTIME);
-        CHECK_EQ(mtx_trylock(&c11_mutex), thrd_busy);
-        CHECK_EQ(mtx_timedlock(&c11_mutex, &until), thrd_success);
-    });
+    pair(
+        "mtx_timedlock", holds, [] { CHECK_EQ(mtx_trylock(&c11_mutex), thrd_busy); },
+        [] {
+            const timespec until = minute(CLOCK_REALTIME);
+            CHECK_EQ(mtx_timedlock(&c11_mutex, &until), thrd_success);
+        });
     CHECK_EQ(mtx_unlock(&c11_mutex), thrd_success);
     const auto wait = [] {
         const timespec until = minute(CLOCK_REALTIME);
@@ -251,6 +272,7 @@ static void* all(void*) {
 
 int main() {
     CHECK_OK(sem_init(&held, 0, 0));
+    CHECK_OK(sem_init(&tried, 0, 0));
     finish(start(all, nullptr));
     return 0;
 }

@@ -1,7 +1,7 @@
 // Every call that waits for a descriptor waits once for another thread, in each direction: the
 // caller is parked, and nothing sleeps where no hook saw it; only the two receives from a message
 // queue hand their processor off.
-// expect: fibers>=33 native_fallbacks=0 missed_blocking=0 handoffs<=2 parks_io>=100
+// expect: fibers>=33 native_fallbacks=0 missed_blocking=0 handoffs<=2 parks_io>=15
 #include "../../support/twin.h"
 
 #include <mqueue.h>

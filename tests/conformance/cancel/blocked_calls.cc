@@ -4,26 +4,19 @@
 // limit: 30
 // expect: fibers>=50 native_fallbacks=0
 #include "../../support/twin.h"
-#include <mqueue.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/select.h>
+#include "../../support/cancelled_calls.h"
+#include "../../support/waiting_calls.h"
 
 static int pair_fds[2], listener, full[2], ep, queue_id;
-static sem_t never, entered;
-static pthread_t forever;
 static pid_t child;
 static char buffer[1 << 16];
-static __thread int own;
-static int cleaned;
 
-struct Call {
-    const char* name;
-    void (*wait)();
-};
-static const Call calls[] = {
+static const CancelledCall calls[] = {
     {"read", [] { (void)!read(pair_fds[0], buffer, 1); }},
     {"readv",
      [] {
@@ -94,85 +87,21 @@ static const Call calls[] = {
     {"msgrcv", [] { msgrcv(queue_id, buffer, 8, 0, 0); }},
 };
 
-static void on_cancel(void* arg) {
-    own++;
-    cleaned += (intptr_t)arg;
-}
-
-static const Call* current;
-static bool before;
-static sem_t requested;
-
-static void* body(void*) {
-    pthread_cleanup_push(on_cancel, (void*)1);
-    sem_post(&entered);
-    if (before) {
-        // With cancellation disabled the request waits for the call.
-        int old;
-        CHECK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old) == 0);
-        wait_sem(&requested);
-        CHECK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr) == 0);
-    }
-    current->wait();
-    pthread_cleanup_pop(0);
-    return nullptr;
-}
-
-static void* forever_body(void*) {
-    wait_sem(&never);
-    return nullptr;
-}
-
 int main() {
-    CHECK(sem_init(&never, 0, 0) == 0 && sem_init(&entered, 0, 0) == 0);
-    CHECK(sem_init(&requested, 0, 0) == 0);
-    sigset_t s;
-    sigemptyset(&s);
-    sigaddset(&s, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &s, nullptr);
-    int hold[2];
-    CHECK(pipe2(hold, O_CLOEXEC) == 0);
-    child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        close(hold[1]);
-        char c;
-        _exit((int)take(hold[0], &c, 1));
-    }
+    begin_cancelling();
+    const Holder holder = hold_lock(-1);
+    child = holder.child;
     unix_pair(pair_fds);
     listener = tcp_listen(2);
-    CHECK(pipe2(full, O_NONBLOCK) == 0);
-    while (write(full[1], buffer, 4096) > 0) {
-    }
-    CHECK(fcntl(full[1], F_SETFL, 0) == 0);
+    CHECK(pipe(full) == 0);
+    fill_up(full[1], false);
     CHECK((ep = epoll_create1(0)) >= 0);
     CHECK((queue_id = msgget(IPC_PRIVATE, 0600)) >= 0);
-    forever = start(forever_body, nullptr);
-    int right = 0;
-    for (const Call& c : calls) {
-        current = &c;
-        for (int pass = 0; pass < 2; pass++) {
-            before = pass == 1;
-            pthread_t t = start(body, nullptr);
-            wait_sem(&entered);
-            if (!before) nap(8);
-            CHECK(pthread_cancel(t) == 0);
-            if (before) sem_post(&requested);
-            bool ok = finish(t) == PTHREAD_CANCELED;
-            if (!ok) dprintf(2, "%s was not cancelled\n", c.name);
-            right += ok;
-        }
-        printf("%s\n", c.name);
-    }
+    cancel_each(calls);
     CHECK(msgctl(queue_id, IPC_RMID, nullptr) == 0);
-    sem_post(&never);
-    finish(forever);
-    close(hold[1]);
-    CHECK(exited_with(reap(child), 0));
+    let_go(holder);
     // Nothing that the cancelled calls waited for was consumed.
     put(pair_fds[1], "x", 1);
     CHECK(take(pair_fds[0], buffer, 1) == 1);
-    CHECK(own == 0);
-    printf("%d cancelled, %d cleaned up\n", right, cleaned);
-    return right != 2 * COUNT(calls) || cleaned != right;
+    return 0;
 }

@@ -5,7 +5,6 @@
 // limit: 40
 // expect: fibers>=60 native_fallbacks=0
 #include "../../support/twin.h"
-#include <mqueue.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/file.h>
@@ -15,26 +14,20 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <threads.h>
+#include "../../support/cancelled_calls.h"
+#include "../../support/waiting_calls.h"
 
 static int pair_fds[2], full_pair[2], full[2], empty[2], ep, queue_id, lock_fd, event, timer,
     signals;
 static mqd_t queue, full_queue;
-static sem_t never, entered;
-static pthread_t forever;
 static pid_t child;
 static char buffer[1 << 16], message[64];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static mtx_t c11_mutex;
 static cnd_t c11_cond;
-static __thread int own;
-static int cleaned;
 
-struct Call {
-    const char* name;
-    void (*wait)();
-};
-static const Call calls[] = {
+static const CancelledCall calls[] = {
     {"send", [] { send(full_pair[1], buffer, sizeof buffer, 0); }},
     {"sendto", [] { sendto(full_pair[1], buffer, sizeof buffer, 0, nullptr, 0); }},
     {"sendmsg",
@@ -164,86 +157,23 @@ static const Call calls[] = {
          mtx_lock(&c11_mutex);
          while (cnd_wait(&c11_cond, &c11_mutex) == thrd_success) {
          }
-     }},
+     },
+     [] { mtx_unlock(&c11_mutex); }},
 };
 
-static void on_cancel(void* arg) {
-    own++;
-    cleaned += (intptr_t)arg;
-}
-
-static const Call* current;
-static bool before;
-static sem_t requested;
-
-static void* body(void*) {
-    pthread_cleanup_push(on_cancel, (void*)1);
-    sem_post(&entered);
-    if (before) {
-        // With cancellation disabled the request waits for the call.
-        int old;
-        CHECK(pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old) == 0);
-        wait_sem(&requested);
-        CHECK(pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr) == 0);
-    }
-    current->wait();
-    pthread_cleanup_pop(0);
-    return nullptr;
-}
-
-static void* forever_body(void*) {
-    wait_sem(&never);
-    return nullptr;
-}
-
-static mqd_t make_queue(const char* name) {
-    mq_attr a = {};
-    a.mq_maxmsg = 1;
-    a.mq_msgsize = 16;
-    char path[64];
-    snprintf(path, sizeof path, "/pfiber-twin-%d-%s", getpid(), name);
-    const mqd_t q = mq_open(path, O_CREAT | O_RDWR, 0600, &a);
-    CHECK(q != (mqd_t)-1 && mq_unlink(path) == 0);
-    return q;
-}
-
-static void fill(int fd, bool is_socket) {
-    CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
-    for (size_t size = 4096; size > 0; size /= 16)
-        while ((is_socket ? send(fd, buffer, size, 0) : write(fd, buffer, size)) > 0) {
-        }
-    CHECK(fcntl(fd, F_SETFL, 0) == 0);
-}
-
 int main() {
-    CHECK(sem_init(&never, 0, 0) == 0 && sem_init(&entered, 0, 0) == 0);
-    CHECK(sem_init(&requested, 0, 0) == 0);
+    begin_cancelling();
     CHECK(mtx_init(&c11_mutex, mtx_plain) == thrd_success && cnd_init(&c11_cond) == thrd_success);
-    sigset_t s;
-    sigemptyset(&s);
-    sigaddset(&s, SIGUSR1);
-    pthread_sigmask(SIG_BLOCK, &s, nullptr);
     char name[] = "lockXXXXXX";
     lock_fd = mkstemp(name);
     CHECK(lock_fd >= 0 && mkfifo("fifo", 0600) == 0);
-    int hold[2], locked[2];
-    CHECK(pipe2(hold, O_CLOEXEC) == 0 && pipe(locked) == 0);
-    child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        close(hold[1]);
-        CHECK(lockf(lock_fd, F_LOCK, 1) == 0);
-        char c;
-        put(locked[1], "l", 1);
-        _exit((int)take(hold[0], &c, 1));
-    }
-    char c;
-    CHECK(take(locked[0], &c, 1) == 1);
+    const Holder holder = hold_lock(lock_fd);
+    child = holder.child;
     unix_pair(pair_fds);
     unix_pair(full_pair);
-    fill(full_pair[1], true);
+    fill_up(full_pair[1], true);
     CHECK(pipe(full) == 0 && pipe(empty) == 0);
-    fill(full[1], false);
+    fill_up(full[1], false);
     CHECK((ep = epoll_create1(0)) >= 0);
     CHECK((queue_id = msgget(IPC_PRIVATE, 0600)) >= 0);
     message[0] = 1;
@@ -253,31 +183,12 @@ int main() {
     full_queue = make_queue("full");
     CHECK(mq_send(full_queue, "m", 1, 0) == 0);
     CHECK((event = eventfd(0, 0)) >= 0 && (timer = timerfd_create(CLOCK_MONOTONIC, 0)) >= 0);
+    sigset_t s;
+    sigemptyset(&s);
+    sigaddset(&s, SIGUSR1);
     CHECK((signals = signalfd(-1, &s, 0)) >= 0);
-    forever = start(forever_body, nullptr);
-    int right = 0;
-    for (const Call& one : calls) {
-        current = &one;
-        for (int pass = 0; pass < 2; pass++) {
-            before = pass == 1;
-            pthread_t t = start(body, nullptr);
-            wait_sem(&entered);
-            if (!before) nap(8);
-            CHECK(pthread_cancel(t) == 0);
-            if (before) sem_post(&requested);
-            bool ok = finish(t) == PTHREAD_CANCELED;
-            if (!ok) dprintf(2, "%s was not cancelled\n", one.name);
-            right += ok;
-            if (strcmp(one.name, "cnd_wait") == 0) mtx_unlock(&c11_mutex);
-        }
-        printf("%s\n", one.name);
-    }
+    cancel_each(calls);
     CHECK(msgctl(queue_id, IPC_RMID, nullptr) == 0);
-    sem_post(&never);
-    finish(forever);
-    close(hold[1]);
-    CHECK(exited_with(reap(child), 0));
-    CHECK(own == 0);
-    printf("%d cancelled, %d cleaned up\n", right, cleaned);
-    return right != 2 * COUNT(calls) || cleaned != right;
+    let_go(holder);
+    return 0;
 }

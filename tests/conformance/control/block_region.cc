@@ -4,23 +4,16 @@
 // signals, forks, ends and second begins inside it are harmless.
 #include "twin.h"
 
-#include <sys/syscall.h>
-
 #include <atomic>
 
 #include "../../../interpose/pfiber.h"
+#include "inline_syscall.h"
 
 static int ping[2], pong[2];
 static std::atomic<int> handled, forks;
 
-// No hook sees it.
-static long unseen(long number, long a, long b, long c) {
-    long rc;
-    asm volatile("syscall"
-                 : "=a"(rc)
-                 : "a"(number), "D"(a), "S"(b), "d"(c)
-                 : "rcx", "r11", "memory");
-    return rc;
+static long unseen_read(int fd, char* byte) {
+    return inline_syscall(SYS_read, fd, reinterpret_cast<long>(byte), 1, 0);
 }
 
 static void* answers(void*) {
@@ -28,7 +21,7 @@ static void* answers(void*) {
         char c;
         pfiber_syscall_block_begin();
         pfiber_syscall_block_begin();
-        const long got = unseen(SYS_read, ping[0], reinterpret_cast<long>(&c), 1);
+        const long got = unseen_read(ping[0], &c);
         pfiber_syscall_block_end();
         pfiber_syscall_block_end();
         CHECK_EQ(got, 1);
@@ -42,7 +35,7 @@ static void* asks(void*) {
         char c = static_cast<char>(i), back = 0;
         put(ping[1], &c, 1);
         pfiber_syscall_block_begin();
-        CHECK_EQ(unseen(SYS_read, pong[0], reinterpret_cast<long>(&back), 1), 1);
+        CHECK_EQ(unseen_read(pong[0], &back), 1);
         pfiber_syscall_block_end();
         CHECK_EQ(back, c);
     }
@@ -93,7 +86,7 @@ static void* is_signalled(void* argument) {
     const int fd = *static_cast<int*>(argument);
     char c;
     pfiber_syscall_block_begin();
-    while (unseen(SYS_read, fd, reinterpret_cast<long>(&c), 1) != 1) {
+    while (unseen_read(fd, &c) != 1) {
     }
     pfiber_syscall_block_end();
     return nullptr;

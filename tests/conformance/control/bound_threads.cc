@@ -11,14 +11,11 @@
 #include <atomic>
 
 #include "../../../interpose/pfiber.h"
+#include "inline_syscall.h"
 #include "switching.h"
 
 // The kernel's id of the thread that runs us, which the instruction alone tells.
-static int kernel_thread() {
-    long rc = SYS_gettid;
-    asm volatile("syscall" : "+a"(rc) : : "rcx", "r11", "memory");
-    return static_cast<int>(rc);
-}
+static int kernel_thread() { return static_cast<int>(inline_syscall(SYS_gettid, 0, 0, 0, 0)); }
 static std::atomic<int> stayed, gone, children;
 
 static void* child(void*) {

@@ -5,11 +5,11 @@
 
 #include <dirent.h>
 #include <sched.h>
-#include <sys/syscall.h>
 
 #include <atomic>
 
 #include "../../../interpose/pfiber.h"
+#include "inline_syscall.h"
 
 static std::atomic<bool> over;
 static std::atomic<long> turns;
@@ -35,12 +35,9 @@ static void set_all(const cpu_set_t* mask) {
     CHECK(folder != nullptr);
     while (const dirent* entry = readdir(folder)) {
         const long tid = atol(entry->d_name);
-        long rc = SYS_sched_setaffinity;
         if (tid > 0)
-            asm volatile("syscall"
-                         : "+a"(rc)
-                         : "D"(tid), "S"(sizeof *mask), "d"(mask)
-                         : "rcx", "r11", "memory");
+            inline_syscall(SYS_sched_setaffinity, tid, sizeof *mask, reinterpret_cast<long>(mask),
+                           0);
     }
     _exit(0);
 }

@@ -3,8 +3,11 @@
 // tell its own id and name.
 #include <dirent.h>
 #include <sys/prctl.h>
+#include <linux/futex.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <vector>
@@ -101,8 +104,38 @@ static void* waits(void* place) {
     return nullptr;
 }
 
+// A thread that is seen asleep in its only call waits there: each wake-up finds it.
+constexpr int kWaits = 200;
+static int word;
+static std::atomic<pid_t> waiter;
+static void* waits_on_word(void*) {
+    waiter = gettid();
+    syscall(SYS_futex, &word, FUTEX_WAIT, 0, nullptr);
+    return nullptr;
+}
+static int woken_when_asleep() {
+    int woken = 0;
+    for (int i = 0; i < kWaits; i++) {
+        waiter = 0;
+        pthread_t t = start(waits_on_word, nullptr);
+        while (waiter == 0) sched_yield();
+        const std::string path = task(waiter, "stat");
+        while (slurp(path).find(") S ") == std::string::npos) sched_yield();
+        // Asleep for another reason (a page that comes from disk): once more.
+        int got = 0;
+        if ((got = (int)syscall(SYS_futex, &word, FUTEX_WAKE, 1)) == 1) woken++;
+        while (got == 0) {
+            sched_yield();
+            got = (int)syscall(SYS_futex, &word, FUTEX_WAKE, 1);
+        }
+        finish(t);
+    }
+    return woken;
+}
+
 int main() {
     CHECK(sem_init(&told, 0, 0) == 0 && sem_init(&leave, 0, 0) == 0);
+    printf("woken %d\n", woken_when_asleep() >= kWaits - kWaits / 10);
     finish(start(looks, nullptr));
     puts("own entry");
     std::vector<pthread_t> threads;

@@ -2,23 +2,8 @@
 // received ones block and work, a receive never runs over the message that carries one,
 // SCM_CREDENTIALS name this process.
 // expect: fibers>=20 native_fallbacks=0
+#include "../../support/send_descriptor.h"
 #include "../../support/twin.h"
-
-static void send_fd(int over, int fd, char tag) {
-    iovec v = {&tag, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr m = {};
-    m.msg_iov = &v;
-    m.msg_iovlen = 1;
-    m.msg_control = control;
-    m.msg_controllen = sizeof control;
-    cmsghdr* c = CMSG_FIRSTHDR(&m);
-    c->cmsg_level = SOL_SOCKET;
-    c->cmsg_type = SCM_RIGHTS;
-    c->cmsg_len = CMSG_LEN(sizeof(int));
-    memcpy(CMSG_DATA(c), &fd, sizeof fd);
-    CHECK(sendmsg(over, &m, 0) == 1);
-}
 
 static ssize_t last_length;
 
@@ -61,7 +46,7 @@ int main() {
         int fds[2];
         unix_pair(fds);
         ends[i] = fds[0];
-        send_fd(channel[1], fds[1], (char)('a' + i));
+        CHECK(send_descriptor(channel[1], fds[1], (char)('a' + i)));
         close(fds[1]);
     }
     finish(t);
@@ -79,7 +64,7 @@ int main() {
     // Data before, with and after a descriptor: a receive ends with the message that carries it,
     // although more is queued.
     put(channel[1], "before", 6);
-    send_fd(channel[1], 0, '*');
+    CHECK(send_descriptor(channel[1], 0, '*'));
     put(channel[1], "after", 5);
     char b[32];
     close(receive_fd(channel[0], b, sizeof b));

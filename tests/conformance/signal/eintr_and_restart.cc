@@ -3,12 +3,10 @@
 // EINTR; condition waits and mutexes never show it.
 // limit: 30
 #include "../../support/twin.h"
-#include <atomic>
 #include <sys/epoll.h>
 #include <sys/select.h>
-
-static std::atomic<int> handled;
-static void handler(int) { handled++; }
+#include "../../support/interrupted_calls.h"
+#include "../../support/waiting_calls.h"
 
 static int fds[2], listener, full[2], ep;
 static sem_t never, entered;
@@ -17,12 +15,6 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static bool flag;
 static char buffer[1 << 16];
 
-struct Call {
-    const char* name;
-    bool restarts;
-    long (*call)();
-    void (*release)();  // lets a restarted call end with 1
-};
 static void send_byte() { put(fds[1], "r", 1); }
 static void drain() { CHECK(read(full[0], buffer, sizeof buffer) > 0); }
 static void set_flag() {
@@ -31,7 +23,7 @@ static void set_flag() {
     pthread_cond_signal(&cond);
     pthread_mutex_unlock(&mutex);
 }
-static const Call calls[] = {
+static const InterruptedCall calls[] = {
     {"read", true, [] { return (long)read(fds[0], buffer, 1); }, send_byte},
     {"recv", true, [] { return (long)recv(fds[0], buffer, 1, 0); }, send_byte},
     {"recvmsg", true,
@@ -56,82 +48,34 @@ static const Call calls[] = {
      [] {
          pollfd p = {fds[0], POLLIN, 0};
          return (long)poll(&p, 1, -1);
-     },
-     nullptr},
+     }},
     {"select", false,
      [] {
          fd_set r;
          FD_ZERO(&r);
          FD_SET(fds[0], &r);
          return (long)select(fds[0] + 1, &r, nullptr, nullptr, nullptr);
-     },
-     nullptr},
+     }},
     {"epoll_wait", false,
      [] {
          epoll_event e;
          return (long)epoll_wait(ep, &e, 1, -1);
-     },
-     nullptr},
+     }},
     {"nanosleep", false,
      [] {
          timespec t = {30, 0}, left = {};
          int n = nanosleep(&t, &left);
          CHECK(n == -1 && left.tv_sec >= 1 && left.tv_sec < 30);
          return (long)n;
-     },
-     nullptr},
+     }},
     {"clock_nanosleep", false,
      [] {
          timespec t = after_ms(CLOCK_MONOTONIC, 30000);
          errno = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, nullptr);
          return errno ? -1L : 1L;
-     },
-     nullptr},
-    {"pause", false, [] { return (long)pause(); }, nullptr},
+     }},
+    {"pause", false, [] { return (long)pause(); }},
 };
-
-static const Call* current;
-static std::atomic<int> returned;
-static long result;
-static int code;
-
-static void* caller(void*) {
-    sem_post(&entered);
-    result = current->call();
-    code = errno;
-    returned = 1;
-    return nullptr;
-}
-
-// Signals until the handler has run while the call was waiting: a call that a signal may end ends.
-static void run(const Call& c, bool restart) {
-    struct sigaction a = {};
-    a.sa_handler = handler;
-    a.sa_flags = restart ? SA_RESTART : 0;
-    CHECK(sigaction(SIGUSR1, &a, nullptr) == 0);
-    current = &c;
-    returned = 0;
-    handled = 0;
-    pthread_t t = start(caller, nullptr);
-    wait_sem(&entered);
-    bool goes_on = restart && c.restarts;
-    for (int i = 0; i < (goes_on ? 5 : 2000) && !returned; i++) {
-        nap(5);
-        CHECK(pthread_kill(t, SIGUSR1) == 0);
-    }
-    nap(5);
-    if (goes_on) {
-        CHECK(!returned);
-        c.release();
-        finish(t);
-        CHECK(result == 1);
-    } else {
-        finish(t);
-        CHECK(result == -1 && code == EINTR);
-    }
-    CHECK(handled >= 1);
-    printf("%s%s: %s\n", c.name, restart ? " with SA_RESTART" : "", goes_on ? "goes on" : "EINTR");
-}
 
 static void* cond_waiter(void*) {
     pthread_mutex_lock(&mutex);
@@ -152,14 +96,11 @@ int main() {
     unix_pair(fds);
     listener = tcp_listen(4);
     CHECK(pipe(full) == 0);
-    CHECK(fcntl(full[1], F_SETFL, O_NONBLOCK) == 0);
-    while (write(full[1], buffer, 4096) > 0) {
-    }
-    CHECK(fcntl(full[1], F_SETFL, 0) == 0);
+    fill_up(full[1], false);
     CHECK((ep = epoll_create1(0)) >= 0);
-    for (const Call& c : calls) {
-        run(c, false);
-        run(c, true);
+    for (const InterruptedCall& c : calls) {
+        interrupt_call(c, false);
+        interrupt_call(c, true);
         if (strcmp(c.name, "write") == 0) CHECK(fcntl(full[1], F_GETFL) == O_WRONLY);
     }
     pthread_t t = start(cond_waiter, nullptr);

@@ -1,32 +1,25 @@
 // Calls that a handler ends with EINTR in spite of SA_RESTART: sockets with a timeout, waits with
 // a time, message queues of System V, semop; and what partly done transfers report instead.
 #include "../../support/twin.h"
-#include <atomic>
 #include <sys/msg.h>
 #include <sys/sem.h>
+#include "../../support/interrupted_calls.h"
 
-static std::atomic<int> handled, returned;
-static void handler(int) { handled++; }
 static int fds[2], listener, queue_id, set_id;
-static sem_t entered;
 static char big[4 << 20];
 
-struct Call {
-    const char* name;
-    long (*call)();
-};
-static const Call calls[] = {
-    {"recv with SO_RCVTIMEO", [] { return (long)recv(fds[0], big, 1, 0); }},
-    {"accept with SO_RCVTIMEO", [] { return (long)accept(listener, nullptr, nullptr); }},
-    {"msgrcv", [] { return (long)msgrcv(queue_id, big, 8, 0, 0); }},
-    {"semop",
+static const InterruptedCall calls[] = {
+    {"recv with SO_RCVTIMEO", false, [] { return (long)recv(fds[0], big, 1, 0); }},
+    {"accept with SO_RCVTIMEO", false, [] { return (long)accept(listener, nullptr, nullptr); }},
+    {"msgrcv", false, [] { return (long)msgrcv(queue_id, big, 8, 0, 0); }},
+    {"semop", false,
      [] {
          sembuf b = {0, -1, 0};
          return (long)semop(set_id, &b, 1);
      }},
-    {"poll with a time", [] { return (long)poll(nullptr, 0, 60000); }},
-    {"usleep", [] { return (long)usleep(60000000); }},
-    {"sigtimedwait",
+    {"poll with a time", false, [] { return (long)poll(nullptr, 0, 60000); }},
+    {"usleep", false, [] { return (long)usleep(60000000); }},
+    {"sigtimedwait", false,
      [] {
          sigset_t s;
          sigemptyset(&s);
@@ -35,16 +28,6 @@ static const Call calls[] = {
          return (long)sigtimedwait(&s, nullptr, &t);
      }},
 };
-static const Call* current;
-static long result;
-static int code;
-static void* caller(void*) {
-    sem_post(&entered);
-    result = current->call();
-    code = errno;
-    returned = 1;
-    return nullptr;
-}
 static std::atomic<long> sent;
 static void* sender(void*) {
     ssize_t n = send(fds[1], big, sizeof big, 0);
@@ -59,11 +42,6 @@ static void* sleeper(void*) {
 }
 
 int main() {
-    CHECK(sem_init(&entered, 0, 0) == 0);
-    struct sigaction a = {};
-    a.sa_handler = handler;
-    a.sa_flags = SA_RESTART;
-    CHECK(sigaction(SIGUSR1, &a, nullptr) == 0);
     sigset_t two;
     sigemptyset(&two);
     sigaddset(&two, SIGUSR2);
@@ -75,19 +53,7 @@ int main() {
     CHECK(setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t) == 0);
     CHECK((queue_id = msgget(IPC_PRIVATE, 0600)) >= 0);
     CHECK((set_id = semget(IPC_PRIVATE, 1, 0600)) >= 0);
-    for (const Call& c : calls) {
-        current = &c;
-        returned = 0;
-        pthread_t one = start(caller, nullptr);
-        wait_sem(&entered);
-        for (int i = 0; i < 2000 && !returned; i++) {
-            nap(3);
-            CHECK(pthread_kill(one, SIGUSR1) == 0);
-        }
-        finish(one);
-        CHECK(result == -1 && code == EINTR);
-        printf("%s: EINTR\n", c.name);
-    }
+    for (const InterruptedCall& one : calls) interrupt_call(one, true);
     CHECK(msgctl(queue_id, IPC_RMID, nullptr) == 0 && semctl(set_id, 0, IPC_RMID) == 0);
     // A send that has put some bytes into the buffer returns their number.
     pthread_t s = start(sender, nullptr);

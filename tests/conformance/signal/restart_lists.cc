@@ -3,7 +3,6 @@
 //
 // limit: 60
 // expect: fibers>=80 native_fallbacks=0
-#include <mqueue.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
@@ -14,34 +13,26 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
-#include <atomic>
 #include "../../support/twin.h"
 #include <threads.h>
+#include "../../support/interrupted_calls.h"
+#include "../../support/waiting_calls.h"
 
 static int pair_fds[2], timed[2], full_pair[2], timed_full[2], full[2], listener, timed_listener;
 static int ep, queue_id, full_id, set_id, lock_fd, event, timer, watch, udp;
 static mqd_t queue, full_queue;
-static sem_t never, entered;
+static sem_t never;
 static pid_t child;
 static char buffer[1 << 16], message[64];
-static std::atomic<int> handled, returned;
-static long result;
-static int code;
 
-static void handler(int) { handled++; }
-
-struct Call {
-    const char* name;
-    bool restarts;
-    long (*call)();
-};
 static long negative(int error) {  // of a call that returns its error
     errno = error;
     return error != 0 ? -1 : 0;
 }
 static timespec far(clockid_t clock) { return after_ms(clock, 100000); }
 static const timespec kLong = {100, 0};
-static const Call calls[] = {
+
+static const InterruptedCall calls[] = {
     {"readv", true,
      [] {
          iovec v = {buffer, 1};
@@ -197,65 +188,8 @@ static const Call calls[] = {
          return (long)thrd_sleep(&kLong, nullptr);
      }},
 };
-static const Call* current;
-
-static void* caller(void*) {
-    sem_post(&entered);
-    result = current->call();
-    code = errno;
-    returned = 1;
-    return nullptr;
-}
-
-static void run(const Call& c, bool restart) {
-    struct sigaction a = {};
-    a.sa_handler = handler;
-    a.sa_flags = restart ? SA_RESTART : 0;
-    CHECK(sigaction(SIGUSR1, &a, nullptr) == 0);
-    current = &c;
-    returned = handled = 0;
-    pthread_t t = start(caller, nullptr);
-    wait_sem(&entered);
-    const bool goes_on = restart && c.restarts;
-    for (int i = 0; i < 2000 && !returned && !(goes_on && i >= 4 && handled); i++) {
-        nap(4);
-        CHECK(pthread_kill(t, SIGUSR1) == 0);
-    }
-    nap(2);
-    if (goes_on) {
-        const bool ended = returned;
-        if (ended) dprintf(2, "%s: result %ld, errno %d\n", c.name, result, code);
-        CHECK(!ended && pthread_cancel(t) == 0);
-        CHECK(finish(t) == PTHREAD_CANCELED);
-    } else {
-        finish(t);
-        CHECK(result == -1 && code == EINTR);
-    }
-    CHECK(handled >= 1);
-    printf("%s%s: %s\n", c.name, restart ? " with SA_RESTART" : "", goes_on ? "goes on" : "EINTR");
-}
-
-static mqd_t make_queue(const char* name) {
-    mq_attr a = {};
-    a.mq_maxmsg = 1;
-    a.mq_msgsize = 16;
-    char path[64];
-    snprintf(path, sizeof path, "/pfiber-twin-%d-%s", getpid(), name);
-    const mqd_t q = mq_open(path, O_CREAT | O_RDWR, 0600, &a);
-    CHECK(q != (mqd_t)-1 && mq_unlink(path) == 0);
-    return q;
-}
-
-static void fill(int fd, bool is_socket) {
-    CHECK(fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
-    for (size_t size = 4096; size > 0; size /= 16)
-        while ((is_socket ? send(fd, buffer, size, 0) : write(fd, buffer, size)) > 0) {
-        }
-    CHECK(fcntl(fd, F_SETFL, 0) == 0);
-}
-
 int main() {
-    CHECK(sem_init(&never, 0, 0) == 0 && sem_init(&entered, 0, 0) == 0);
+    CHECK(sem_init(&never, 0, 0) == 0);
     sigset_t s;
     sigemptyset(&s);
     sigaddset(&s, SIGUSR2);
@@ -263,27 +197,16 @@ int main() {
     char name[] = "lockXXXXXX";
     lock_fd = mkstemp(name);
     CHECK(lock_fd >= 0 && mkfifo("fifo", 0600) == 0);
-    int hold[2], locked[2];
-    CHECK(pipe2(hold, O_CLOEXEC) == 0 && pipe(locked) == 0);
-    child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        close(hold[1]);
-        CHECK(lockf(lock_fd, F_LOCK, 1) == 0);
-        char c;
-        put(locked[1], "l", 1);
-        _exit((int)take(hold[0], &c, 1));
-    }
-    char c;
-    CHECK(take(locked[0], &c, 1) == 1);
+    const Holder holder = hold_lock(lock_fd);
+    child = holder.child;
     unix_pair(pair_fds);
     unix_pair(timed);
     unix_pair(full_pair);
     unix_pair(timed_full);
-    fill(full_pair[1], true);
-    fill(timed_full[1], true);
+    fill_up(full_pair[1], true);
+    fill_up(timed_full[1], true);
     CHECK(pipe(full) == 0);
-    fill(full[1], false);
+    fill_up(full[1], false);
     listener = tcp_listen(2);
     timed_listener = tcp_listen(2);
     CHECK((udp = socket(AF_INET, SOCK_DGRAM, 0)) >= 0);
@@ -302,13 +225,12 @@ int main() {
     full_queue = make_queue("full");
     CHECK(mq_send(full_queue, "m", 1, 0) == 0);
     CHECK((event = eventfd(0, 0)) >= 0 && (timer = timerfd_create(CLOCK_MONOTONIC, 0)) >= 0);
-    for (const Call& one : calls) {
-        run(one, false);
-        run(one, true);
+    for (const InterruptedCall& one : calls) {
+        interrupt_call(one, false);
+        interrupt_call(one, true);
     }
     CHECK(msgctl(queue_id, IPC_RMID, nullptr) == 0 && msgctl(full_id, IPC_RMID, nullptr) == 0);
     CHECK(semctl(set_id, 0, IPC_RMID) == 0);
-    close(hold[1]);
-    CHECK(exited_with(reap(child), 0));
+    let_go(holder);
     return 0;
 }

@@ -14,6 +14,7 @@ enum { kRounds = 20, kThreads = 100 };
 
 static pthread_t first;
 static atomic_int by_main, by_others;
+static pthread_barrier_t started;  // a thread that starts opens its mask, and may take it natively
 
 static void on_signal(int signal) {
     (void)signal;
@@ -23,8 +24,10 @@ static void on_signal(int signal) {
 static void* serve(void* descriptor) {
     char byte;
     const int fd = (int)(intptr_t)descriptor;
+    pthread_barrier_wait(&started);
     while (read(fd, &byte, 1) > 0) {
     }
+    for (int i = 0; i < 5; i++) sched_yield();
     close(fd);
     return NULL;
 }
@@ -58,6 +61,7 @@ static void one_round(int round) {
         close(theirs[i]);
         CHECK(pthread_create(&threads[i], NULL, serve, (void*)(intptr_t)ours[i]) == 0);
     }
+    pthread_barrier_wait(&started);
     CHECK(write(ours[kThreads - 1], "g", 1) == 1);
     while (by_main + by_others == round) usleep(100000);
     for (int i = 0; i < kThreads; i++) pthread_join(threads[i], NULL);
@@ -71,6 +75,7 @@ int main(void) {
     first = pthread_self();
     struct sigaction action = {.sa_handler = on_signal};
     sigaction(SIGUSR1, &action, NULL);
+    pthread_barrier_init(&started, NULL, kThreads + 1);
     for (int i = 0; i < kRounds; i++) one_round(i);
     printf("by main %d, by others %d\n", by_main, by_others);
     return 0;

@@ -14,6 +14,8 @@ inline IdentityLayout identity_layout;
 
 bool identity_probe(const char** reason, long* error);
 inline bool identity_create(uintptr_t) { return true; }
+inline bool identity_list_is_emptied(uintptr_t) { return false; }
+inline void identity_list(uintptr_t) {}
 inline void identity_recycle(uintptr_t) {}
 inline void identity_assign(uintptr_t, uint32_t, uintptr_t, size_t, size_t) {}
 inline void identity_create_bare(uintptr_t) {}
