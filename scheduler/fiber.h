@@ -109,7 +109,7 @@ struct Fiber {
     std::atomic<uintptr_t> alternate_stack_told{0};  // set before the kernel has it (preempt.cc)
 
     // The layer above keeps its record of the thread here.
-    static constexpr size_t kClientBytes = 176;
+    static constexpr size_t kClientBytes = 312;
     alignas(16) unsigned char client[kClientBytes] = {};
 };
 

@@ -175,6 +175,15 @@ bool has_to_attend(Fiber* fiber, const void* context) {
            ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context));
 }
 
+// A handler of the program is to see in its frame what the program was at, and may change it there.
+bool is_left_to_kernel(Fiber* fiber, const void* context) {
+    constexpr uint32_t kOthers = kLost | kAttendCancel | kAttendState;
+    const uint32_t attention = fiber->attention.load(std::memory_order_acquire);
+    return (attention & (kOthers | kAttendSignal)) == kAttendSignal && !fiber->in_call &&
+           runtime_callbacks.raise_on_return != nullptr &&
+           runtime_callbacks.raise_on_return(fiber, context);
+}
+
 // In the runtime, with the worker's mask, on whose stack `context` was interrupted.
 PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
     uint32_t attention = fiber->attention.load(std::memory_order_acquire);
@@ -194,6 +203,7 @@ PFIBER_SIGNAL_TEXT void attend_in_handler(Fiber* fiber, void* context) {
     if ((attention & kAttendPreempt) != 0 && may_yield_here(fiber, context)) {
         fiber->attention.fetch_and(~uint32_t{kAttendPreempt});
         if (somebody_waits(fiber)) yield_preempted(fiber);
+        return;  // what came meanwhile: our caller looks again
     }
     attention = fiber->attention.load(std::memory_order_acquire);
     // Binding may move the fiber.
@@ -227,6 +237,7 @@ PFIBER_SIGNAL_TEXT void attend_on_stack(int saved_errno, siginfo_t*, void* conte
     // A frame of this function below us, with the mask open, looks again; so does whoever sends the
     // fiber a signal at this moment, which comes first.
     while (!fiber->is_attending && fiber->raised_info == nullptr && has_to_attend(fiber, context)) {
+        if (is_left_to_kernel(fiber, context)) break;
         constexpr uint64_t kAll = ~uint64_t{0};
         fiber->is_attending = true;
         fiber->depth = 1;

@@ -19,6 +19,9 @@ struct RuntimeCallbacks {
     void (*attend)(Fiber*, uint32_t attention) = nullptr;
     // The same inside a call of a fiber with attends_in_call, in a handler above `context`.
     void (*attend_in_call)(Fiber*, void* context) = nullptr;
+    // In the preemption handler, everything blocked: true when a signal is pending in the kernel
+    // that comes when that handler returns to `context`.
+    bool (*raise_on_return)(Fiber*, const void* context) = nullptr;
     // A fiber finished and its stack is left; on any stack, in the runtime.  Decides on recycling.
     void (*finished)(Fiber*) = nullptr;
     // A worker is about to run program code or to sleep in the pollers; installs the process's

@@ -250,6 +250,7 @@ void signals_start(Fiber* main) {
     process_id = host::raw_getpid();
     runtime_callbacks.attend = attend;
     runtime_callbacks.attend_in_call = attend_libc_wait;
+    runtime_callbacks.raise_on_return = raise_on_return;
     runtime_callbacks.worker_mask = install_worker_mask;
     runtime_callbacks.serve = serve_requests;
     runtime_callbacks.pass_on_signals = pass_on_signals;

@@ -126,6 +126,10 @@ bool is_default(int signal);
 void signal_entry(int signal, siginfo_t* info, void* context);
 // The same for the preemption signal's number when it was no kick.
 void entry_of_preemption_signal(Fiber* fiber, siginfo_t* info, void* context);
+// Hands one signal of the fiber to the kernel, which delivers it when the preemption handler
+// returns to `context`: its frame shows the program's registers, and its return restores them.  A
+// collector reads them, Mono aborts a thread by changing them.  False: deliver_pending() has to.
+bool raise_on_return(Fiber* fiber, const void* context);
 // Runs the handlers of what is deliverable_to() it.  Outside the runtime.
 void deliver_pending(Fiber* fiber, uint64_t of_main = 0);
 // What was sent to the process before now has been given to a thread; the calling one runs its

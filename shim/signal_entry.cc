@@ -226,7 +226,9 @@ constexpr size_t kCompared = 48;  // of a siginfo_t: what the kernel and the pro
 bool is_raised(Fiber* fiber, int signal, siginfo_t* info) {
     const auto* raised = static_cast<const siginfo_t*>(fiber->raised_info);
     if (raised == nullptr) return false;
-    if (memcmp(raised, info, kCompared) != 0) {
+    const bool is_dropped = raised == &thread_of(fiber)->raised_on_return &&
+                            raised->si_signo == signal && signal < 32;  // this one was there first
+    if (memcmp(raised, info, kCompared) != 0 && !is_dropped) {
         // Beyond RLIMIT_SIGPENDING the kernel delivers standard signals without their data.
         if (raised->si_signo != signal || info->si_code != SI_USER || info->si_pid != 0)
             return false;
@@ -303,6 +305,32 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
         pass_on(fiber, signal, info, context, directed);
 }
 
+bool raise_on_return(Fiber* fiber, const void* context) {
+    Thread* thread = thread_of(fiber);
+    if (thread->is_delivering || fiber->noted_sigpipe || signals_are_noted()) return false;
+    Held held(fiber);
+    // One number: of several the kernel would let the lowest begin last.
+    const uint64_t bit = deliverable_to(fiber);
+    if (bit == 0 || (bit & (bit - 1)) != 0 || (fiber->attention.load() & kLost) != 0) return false;
+    const int signal = __builtin_ctzll(bit) + 1;
+    uint64_t in_kernel = 0;
+    host::raw_syscall(SYS_rt_sigpending, &in_kernel, sizeof in_kernel);
+    if (!has_handler(signal) || signal == static_cast<int>(options().signal) ||
+        ((in_kernel | host::saved_mask(context)) & bit) != 0)
+        return false;
+    fiber->attention.fetch_and(~uint32_t{kAttendSignal});
+    siginfo_t* info = &thread->raised_on_return;
+    if (!take_deliverable(fiber, 0, info)) return false;
+    fiber->raised_info = info;
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    if (host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
+                          info->si_signo, info) == 0)
+        return true;
+    fiber->raised_info = nullptr;
+    send_to_fiber(fiber, info->si_signo, info);
+    return false;
+}
+
 // The preemption signal's number, not a kick.
 void entry_of_preemption_signal(Fiber* fiber, siginfo_t* info, void* context) {
     if (fiber != nullptr && fiber->raised_info != nullptr && info->si_code == kCarried &&
@@ -348,6 +376,21 @@ void run_without_frame(Fiber* fiber, siginfo_t* info, long rc) {
     host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr);
 }
 
+// The kernel keeps one of a number pending for a thread: beside a kick or a timer's fire that is
+// there already it drops a signal of the preemption signal's own number and says nothing.  What was
+// there is delivered before the call returns, so the next try finds room, unless another has come.
+long raise_at_worker(Fiber* fiber, siginfo_t* info) {
+    constexpr int kTries = 1000;
+    const bool may_be_dropped = info->si_signo == static_cast<int>(options().signal);
+    for (int i = 0; i < kTries; i++) {
+        const long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(),
+                                          host::raw_gettid(), info->si_signo, info);
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (rc != 0 || !may_be_dropped || fiber->raised_info != info) return rc;
+    }
+    return -EAGAIN;
+}
+
 // At our own kernel thread, so that the handler gets a real frame.  Until it is entered nothing
 // else runs on this fiber and nothing moves it: other signals are queued, kicks left to our caller.
 void raise_here(Fiber* fiber, siginfo_t* info) {
@@ -357,8 +400,7 @@ void raise_here(Fiber* fiber, siginfo_t* info) {
     // Only what another worker's change has not reached yet is blocked here: this fiber opened it.
     const bool blocked = (fiber->worker->kernel_mask & bit) != 0;
     if (blocked) host::raw_sigprocmask(SIG_UNBLOCK, &bit, nullptr);
-    long rc = host::raw_syscall(SYS_rt_tgsigqueueinfo, host::raw_getpid(), host::raw_gettid(),
-                                info->si_signo, info);
+    long rc = raise_at_worker(fiber, info);
     if (rc == -EAGAIN) rc = raise_carried(fiber, info);
     if (rc != 0) run_without_frame(fiber, info, rc);
     fiber->raised_info = nullptr;

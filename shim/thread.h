@@ -56,8 +56,9 @@ struct Thread {
     int32_t handlers_active = 0;                // too high after a jump that restored no mask
     bool has_suspend_restore = false;
     bool takes_no_signals = false;  // it has ended; written under the queue's lock
-    bool is_delivering = false;     // deliver_pending() is between two handlers
-    bool deliver_again = false;     // and something came for it on top
+    siginfo_t raised_on_return;  // the fiber's raised_info while the kernel is about to deliver it
+    bool is_delivering = false;  // deliver_pending() is between two handlers
+    bool deliver_again = false;  // and something came for it on top
     InterruptMark interrupts;
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
