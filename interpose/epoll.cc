@@ -7,13 +7,20 @@ namespace pfiber::interpose {
 
 namespace {
 
+long epoll_in_kernel(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadline_ns) {
+    return timed_blocking_call(fiber, deadline_ns, 3, SYS_epoll_pwait2, fd, events, most, 0,
+                               nullptr, 8);
+}
+
 // An epoll instance of the program, itself registered in ours: one outer event for each inner one,
 // also when an earlier one was not collected; parked on only after it had nothing.
 long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadline_ns,
-              shim::InterruptMark mark) {
+              shim::InterruptMark mark, bool is_masked) {
     if (is_hidden(fd)) return -EBADF;
     const long first = host::raw_syscall(SYS_epoll_pwait, fd, events, most, 0, nullptr, 8);
     if (first != 0 || deadline_ns == 0) return first;
+    if (waits_in_kernel(fiber, is_masked))
+        return epoll_in_kernel(fiber, fd, events, most, deadline_ns);
     Descriptor* descriptor = descriptor_of(fd);
     if (descriptor == nullptr) return -ENOMEM;
     Waiting waiting(fiber, fd, descriptor, kRead);
@@ -40,11 +47,8 @@ long epoll_on(Fiber* fiber, int fd, epoll_event* events, int most, int64_t deadl
                 shim::cancellation_point(fiber);
                 if (shim::interrupted_since(fiber, mark, false)) return -EINTR;
                 break;
-            case Step::kUnpollable: {
-                timespec left;
-                return blocking_call(fiber, Restart::kNo, SYS_epoll_pwait2, waiting.fd, events,
-                                     most, time_left(deadline_ns, &left), nullptr, 8);
-            }
+            case Step::kUnpollable:
+                return epoll_in_kernel(fiber, waiting.fd, events, most, deadline_ns);
             default:
                 break;
         }
@@ -76,7 +80,7 @@ int pf_epoll_pwait(int fd, epoll_event* events, int most, int timeout, const sig
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
     return static_cast<int>(
-        result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout), mark)));
+        result(epoll_on(fiber, fd, events, most, deadline_of_ms(timeout), mark, mask != nullptr)));
 }
 
 int pf_epoll_wait(int fd, epoll_event* events, int most, int timeout) {
@@ -102,7 +106,8 @@ int pf_epoll_pwait2(int fd, epoll_event* events, int most, const timespec* timeo
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(epoll_on(fiber, fd, events, most, deadline_of(timeout), mark)));
+    return static_cast<int>(
+        result(epoll_on(fiber, fd, events, most, deadline_of(timeout), mark, mask != nullptr)));
 }
 
 }  // extern "C"

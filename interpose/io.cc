@@ -70,6 +70,23 @@ long region_call(Fiber* fiber, Region region, Restart restart, long number, cons
     }
 }
 
+long timed_region_call(Fiber* fiber, int64_t deadline_ns, int timeout_at, long number,
+                       const long* arguments) {
+    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
+    long asked[6];
+    for (int i = 0; i < 6; i++) asked[i] = arguments[i];
+    for (;;) {
+        timespec left;
+        asked[timeout_at] = host::syscall_argument(time_left(deadline_ns, &left));
+        enter_blocking_call(fiber);
+        const long answer = call_in_region(fiber, number, asked);
+        exit_call(fiber);
+        if (answer != -EINTR) return answer;
+        shim::cancellation_point(fiber);
+        if (shim::interrupted_since(fiber, mark, false)) return -EINTR;
+    }
+}
+
 long predicted_region_call(Fiber* fiber, PredictedCall call, Restart restart, long number,
                            const long* arguments) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);

@@ -92,6 +92,13 @@ short poll_now(int fd, short events);
 
 // ---- waiting
 
+// A bound fiber's kernel thread has nothing else to do: to wait there costs one call, to park two
+// wake-ups and a processor's way there and back.  For waits whose region hands the processor off.
+// Not under a mask of the call's own: between the look for handlers and the call one more can run.
+inline bool waits_in_kernel(const Fiber* fiber, bool is_masked) {
+    return fiber->locked_worker != nullptr && !is_masked;
+}
+
 // What came of a wait.
 enum class Step : uint8_t {
     kRetry,        // try again
@@ -128,9 +135,9 @@ class Waiting {
     }
     // Before a try and after one that succeeded; in the runtime.
     bool clear() { return io_clear_ready(descriptor, direction_); }
-    void restore(bool had) {
+    void restore(bool had, long bytes = 0) {
         if (had) io_restore_ready(descriptor, direction_);
-        io_took_turn(fiber_);
+        io_took_turn(fiber_, bytes);
     }
 
     // In the runtime, after a try that would block.
@@ -223,7 +230,8 @@ long ready_call(Fiber* fiber, Waiting& waiting, Attempt&& attempt, Blocking&& bl
         }
         is_drained = false;  // after a wait only the kernel knows
         if (answer != -EAGAIN) {
-            if (!had || !drains.after(waiting, answer)) waiting.restore(had);
+            if (!had || !drains.after(waiting, answer))
+                waiting.restore(had, reason == WaitReason::kIo ? answer : 0);
             RuntimeSection::leave(fiber);
             return answer;
         }

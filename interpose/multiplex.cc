@@ -179,6 +179,10 @@ long poll_once(pollfd* fds, nfds_t count) {
     return answer;
 }
 
+long poll_in_kernel(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
+    return timed_blocking_call(fiber, deadline_ns, 2, SYS_ppoll, fds, count, 0, nullptr, 8);
+}
+
 // After a first look that found nothing.
 template <int kSmall>
 [[gnu::noinline]] long poll_wait(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns,
@@ -191,18 +195,16 @@ template <int kSmall>
         if (fds[i].fd >= 0) watch.add(fds[i].fd, directions_of(fds[i].fd, fds[i].events));
     return watch_loop(
         fiber, watch, mark, deadline_ns, [&] { return poll_once(fds, count); },
-        [&] {
-            timespec left;
-            return blocking_call(fiber, Restart::kNo, SYS_ppoll, fds, count,
-                                 time_left(deadline_ns, &left), nullptr, 8);
-        });
+        [&] { return poll_in_kernel(fiber, fds, count, deadline_ns); });
 }
 
-long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns) {
+// `is_masked`: a handler that the call's own mask let through ends it, whenever it ran.
+long poll_on(Fiber* fiber, pollfd* fds, nfds_t count, int64_t deadline_ns, bool is_masked) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     // The kernel checks the array before it is read here.
     const long first = poll_once(fds, count);
     if (first != 0 || deadline_ns == 0 || count > kMostDescriptors) return first;
+    if (waits_in_kernel(fiber, is_masked)) return poll_in_kernel(fiber, fds, count, deadline_ns);
     return count <= kFewCount ? poll_wait<kFewCount>(fiber, fds, count, deadline_ns, mark)
                               : poll_wait<kSmallCount>(fiber, fds, count, deadline_ns, mark);
 }
@@ -300,9 +302,7 @@ template <int kSmall>
     is_first = false;
     if (answer == 0 && deadline_ns != 0)
         answer = watch_loop(fiber, watch, mark, deadline_ns, look, [&] {
-            timespec left;
-            return blocking_call(fiber, Restart::kNo, SYS_ppoll, asked.items(), total,
-                                 time_left(deadline_ns, &left), nullptr, 8);
+            return poll_in_kernel(fiber, asked.items(), total, deadline_ns);
         });
     if (answer < 0) return answer;
     return store_answer(sets, words, count, asked.items());
@@ -352,7 +352,7 @@ int pf_poll(pollfd* fds, nfds_t count, int timeout) {
     if (fiber == nullptr)
         return static_cast<int>(result(plain_call(SYS_poll, fds, count, timeout)));
     shim::cancellation_point(fiber);
-    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout))));
+    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of_ms(timeout), false)));
 }
 
 int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
@@ -376,7 +376,8 @@ int pf_ppoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
     const shim::MaskGuard guard(fiber, mask);
     if (mask != nullptr && shim::interrupted_since(fiber, mark, false))
         return static_cast<int>(result(-EINTR));
-    return static_cast<int>(result(poll_on(fiber, fds, count, deadline_of(timeout))));
+    return static_cast<int>(
+        result(poll_on(fiber, fds, count, deadline_of(timeout), mask != nullptr)));
 }
 
 int pf___poll_chk(pollfd* fds, nfds_t count, int timeout, size_t room) {

@@ -57,6 +57,17 @@ long blocking_call(Fiber* fiber, Restart restart, long number, A... a) {
     return region_call_of(fiber, Region::kHandOff, restart, number, a...);
 }
 
+// BLOCKING, not resumed by SA_RESTART, until `deadline_ns` at most: argument `timeout_at` becomes
+// what is left of it at each try.
+long timed_region_call(Fiber* fiber, int64_t deadline_ns, int timeout_at, long number,
+                       const long* arguments);
+template <class... A>
+long timed_blocking_call(Fiber* fiber, int64_t deadline_ns, int timeout_at, long number, A... a) {
+    static_assert(sizeof...(A) <= 6);
+    const long arguments[6] = {host::syscall_argument(a)...};
+    return timed_region_call(fiber, deadline_ns, timeout_at, number, arguments);
+}
+
 template <class... A>
 long predicted_call(Fiber* fiber, PredictedCall call, Restart restart, long number, A... a) {
     static_assert(sizeof...(A) <= 6);

@@ -53,13 +53,13 @@ long receive_all(Fiber* fiber, Waiting& waiting, bool peeks, Attempt&& attempt, 
                                (answer > 0 && done + answer >= wanted());
         if (answer > 0) done += answer;
         if (is_enough || is_over) {
-            waiting.restore(had);
+            waiting.restore(had, answer);
             RuntimeSection::leave(fiber);
             return answer >= 0 || done > 0 ? done : answer;
         }
         if (answer > 0 && !peeks) {
             // Perhaps there is more: only EAGAIN proves the opposite.
-            waiting.restore(had);
+            waiting.restore(had, answer);
             RuntimeSection::leave(fiber);
             continue;
         }

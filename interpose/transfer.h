@@ -52,7 +52,7 @@ long send_all(Fiber* fiber, Waiting& waiting, bool is_socket, Attempt&& attempt,
         look_for_error = false;
         const long answer = attempt(waiting.fd, done);
         if (answer != -EAGAIN) {
-            waiting.restore(had);
+            waiting.restore(had, answer);
             RuntimeSection::leave(fiber);
             if (answer <= 0) return done > 0 ? done : answer;
             if (done == 0) wanted = total();

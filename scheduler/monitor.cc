@@ -94,16 +94,25 @@ bool ring_shows_sleep(Processor* processor, const Worker* worker) {
 
 // Without a ring: ask /proc, and for a ring, so that the next time is found soon and for nothing.
 bool retake_missed(Processor* processor, Worker* worker, Fiber* fiber, const ProcessorView& view,
-                   int64_t quiet_ns) {
+                   int64_t now, int64_t quiet_ns) {
     if (fiber->is_scheduler || fiber->depth != 0) return false;
+    auto& seen = processor->observed;
     const int tid = worker->tid.load();
     const int signal = static_cast<int>(options().signal);
     const bool is_quiet_for_long = quiet_ns >= options().slice_ms * 1000000;
     if (!has_ring(worker) || !ring_shows_sleep(processor, worker)) {
         // A ring knows nothing of a sleep that began before it was opened.
         if (has_ring(worker) && !is_quiet_for_long) return false;
+        // An answer costs four switches of kernel threads.  A worker that waits for a CPU is quiet
+        // as well, and on a busy machine most of them do.
+        if (now < seen.ask_after_ns) return false;
         const host::ThreadState state = host::kernel_thread_state(tid, signal);
-        if (state == host::ThreadState::kRuns) return false;
+        if (state == host::ThreadState::kRuns) {
+            seen.ask_pause_ns = seen.ask_pause_ns == 0 ? kSecondLookNs : 2 * seen.ask_pause_ns;
+            if (seen.ask_pause_ns > kLongestSleepNs) seen.ask_pause_ns = kLongestSleepNs;
+            seen.ask_after_ns = now + seen.ask_pause_ns;
+            return false;
+        }
         // Taking it from one that waits for a CPU is allowed and wasteful: where nobody can tell,
         // only when it used none for a slice.
         if (state == host::ThreadState::kUnknown && !is_quiet_for_long) return false;
@@ -123,6 +132,7 @@ bool look_at_running(Processor* processor, int64_t now) {
         seen.schedule_since_ns = seen.quiet_since_ns = now;
         seen.cpu_ns = -1;
         seen.switches = 0;
+        seen.ask_after_ns = seen.ask_pause_ns = 0;
         return false;
     }
     if (has_ring(worker) && work_waits(processor)) {
@@ -147,7 +157,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     Fiber* fiber = worker->current;
     if (fiber->is_scheduler || !work_waits(processor)) return false;
     if (is_first && look_again_ns > kSecondLookNs) look_again_ns = kSecondLookNs;
-    if (is_quiet && retake_missed(processor, worker, fiber, view, quiet_ns)) return true;
+    if (is_quiet && retake_missed(processor, worker, fiber, view, now, quiet_ns)) return true;
     if (age < options().slice_ms * 1000000) return false;
     // The slice is over by the wall clock; CPU time is the timer's business.  A signal from here
     // would end sleeps in calls that no hook sees, so with a timer there is none: what sleeps often
@@ -155,7 +165,7 @@ bool look_at_running(Processor* processor, int64_t now) {
     const Preempt mode = options().preempt;
     const bool is_hog = is_first || burnt > elapsed / 4;
     if (mode == Preempt::kOff) return false;
-    if (!is_hog && retake_missed(processor, worker, fiber, view, quiet_ns)) return true;
+    if (!is_hog && retake_missed(processor, worker, fiber, view, now, quiet_ns)) return true;
     if (mode != Preempt::kTgkill && worker->cpu_timer >= 0) return false;  // else it was refused
     COUNT(preemptions_asked);
     fiber->attention.fetch_or(kAttendPreempt);

@@ -126,8 +126,9 @@ void io_restore_ready(Descriptor* descriptor, uint8_t direction);  // in the run
 
 // After a call that did not have to wait; in the runtime.  A fiber whose peer always answers in
 // time would never park and serve its own connection alone until its slice ends: after a few calls
-// in a row it lets others run, those with unseen events included (W7).
-void io_took_turn(Fiber* fiber);
+// in a row it lets others run, those with unseen events included (W7).  `bytes`: what it moved, or
+// less than that, errors included.
+void io_took_turn(Fiber* fiber, long bytes = 0);
 
 // After a successful call in `direction`: others may find more (one edge wakes one waiter).
 void io_wake_next(Descriptor* descriptor, uint8_t direction);

@@ -29,12 +29,12 @@ struct alignas(64) Processor {
     Platform::Atomic<uint32_t> call_tick{0};
     Platform::Atomic<uint32_t> look_around{0};  // leave the fast path: kLookForAll, kLookForEvents
     Platform::Atomic<int64_t> now_ns{0};        // of the last look around: a coarse clock
-    uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how many
-    uint32_t io_streak = 0;
-    int64_t gave_way_ns = 0;  // let_woken_run()
-    int32_t yields_left = 1;  // until a yield looks at the clock again, and how many that was last
-    int32_t yields_between = 1;
-    int64_t yield_clock_ns = 0;  // of that look
+    uint32_t io_streak_tick = 0;  // the slice in which calls succeed without a park, and how much
+    uint32_t io_streak = 0;       // of their turn they used (io_took_turn)
+    int64_t gave_way_ns = 0;      // let_woken_run()
+    int32_t yields_left = 1;      // until a yield looks at the clock again, and how many that was
+    int32_t yields_between = 1;   // last
+    int64_t yield_clock_ns = 0;   // of that look
     int64_t look_after = 0;  // place in the global queue that the next look at the poller waits for
     Worker* worker = nullptr;
     Processor* idle_next = nullptr;
@@ -50,6 +50,7 @@ struct alignas(64) Processor {
         uint32_t schedule_tick = 0, call_tick = 0;
         int64_t schedule_since_ns = 0, call_since_ns = 0, quiet_since_ns = 0;
         int64_t cpu_ns = 0, cpu_at_ns = 0;
+        int64_t ask_after_ns = 0, ask_pause_ns = 0;  // whether its worker sleeps, of /proc
         uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
 };

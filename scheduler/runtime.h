@@ -161,6 +161,10 @@ void yield(Fiber* fiber);
 // millisecond: a fiber that takes a lock again at once would keep it for its whole slice (the
 // kernel, too, lets the woken thread run).  On a fiber, outside the runtime.
 void let_woken_run(Fiber* fiber);
+// After fiber_spawn, the same for the new fiber where there is one processor: it would begin when
+// its creator waits, which may be after what the creator then finds ready (a thread on one CPU
+// begins within a slice of the kernel's, mostly at once).
+void let_created_run(Fiber* creator);
 // From the preemption handler, on the fiber's own stack.
 void yield_preempted(Fiber* fiber);
 // Whether the processor of `fiber`, the caller's, has anything else to run or to look at.

@@ -133,6 +133,8 @@ void leave_fiber(Fiber* fiber, AfterSwitch after) {
         switch_to(worker, fiber, next, after);
     } else {
         if (next != nullptr) worker->handed = next;
+        // The loop's next fiber is the one in the slot, which the caller would put itself into.
+        if (after == AfterSwitch::kYieldBehind) after = AfterSwitch::kYieldLocal;
         switch_to(worker, fiber, &worker->scheduler_fiber, after);
     }
 }
@@ -277,6 +279,10 @@ void let_woken_run(Fiber* fiber) {
     if (now - processor->gave_way_ns < kOftenNs) return;
     processor->gave_way_ns = now;
     leave_fiber(fiber, AfterSwitch::kYieldBehind);
+}
+
+void let_created_run(Fiber* creator) {
+    if (g_scheduler.processor_count == 1) let_woken_run(creator);
 }
 
 void yield_preempted(Fiber* fiber) {

@@ -431,6 +431,7 @@ void unfair_mutex();
 void long_rest();
 void surplus();
 void spilled();
+void newcomer();
 void many_sockets();
 void fairness();
 void resizing();
@@ -472,6 +473,7 @@ const Workload kWorkloads[] = {
     {"long_rest", long_rest},
     {"surplus", surplus},
     {"spilled", spilled},
+    {"newcomer", newcomer},
     {"many_sockets", many_sockets},
     {"fairness", fairness},
     {"resizing", resizing},

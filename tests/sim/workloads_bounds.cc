@@ -23,6 +23,7 @@ void uncovered_timers();
 void long_rest();
 void surplus();
 void spilled();
+void newcomer();
 
 namespace {
 
@@ -546,6 +547,34 @@ void spilled() {
     sleep_for(1000 * kUs);  // all wait
     start_ns = now();
     start.open();
+    group.wait();
+}
+
+// A program's first connection is there before its helper thread began: with one processor
+// the new fiber runs before its creator goes on, unless another one did within a millisecond.
+void newcomer() {
+    g_machine.calm();
+    constexpr int kRounds = 30;
+    const int64_t hogs = g_config.processors - 1;
+    bool is_over = false;
+    Group group(hogs + kRounds);
+    for (int64_t i = 0; i < hogs; i++)
+        go([&] {
+            keep_busy(is_over, 500 * kUs, [] {});
+            group.done();
+        });
+    for (int k = 0; k < kRounds; k++) {
+        burn(2 * kMs);
+        bool has_begun = false;
+        go([&] {
+            has_begun = true;
+            group.done();
+        });
+        let_created_run(self());
+        if (g_config.processors == 1 && !has_begun)
+            fail("a new fiber waits for its creator's wait");
+    }
+    is_over = true;
     group.wait();
 }
 

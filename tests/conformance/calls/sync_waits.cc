@@ -1,6 +1,6 @@
 // Every call that waits for another thread waits once: the caller is parked, no processor is handed
 // off, nothing sleeps where no hook saw it, and what is posted or signalled arrives.
-// expect: fibers>=28 native_fallbacks=0 missed_blocking=0 handoffs=0 calls>=2 parks_sync>=40
+// expect: fibers>=28 native_fallbacks=0 missed_blocking=0 handoffs=0 calls>=2 parks_sync>=20
 #include "../../support/twin.h"
 
 #include <threads.h>
