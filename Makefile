@@ -22,12 +22,13 @@ LDLIBS   := -l:libboost_context.a -ldl
 LDFLAGS_SO := -shared -static-libstdc++ -static-libgcc -Wl,--exclude-libs,ALL -Wl,-z,now -Wl,-z,nodelete \
               -Wl,--no-undefined -Wl,--hash-style=gnu -Wl,--version-script=interpose/exports.map
 
-# The preloaded object: every layer but the launcher.
-SO_SRC   := $(filter-out interpose/launcher%,$(wildcard scheduler/host/*.cc scheduler/base/*.cc scheduler/*.cc \
+# The preloaded object: every layer but the launcher, which unwinds and never runs fibers.
+SO_SRC   := $(filter-out interpose/launcher% scheduler/host/backtrace.cc,$(wildcard scheduler/host/*.cc scheduler/base/*.cc scheduler/*.cc \
               shim/*.cc interpose/*.cc)) $(wildcard scheduler/host/*.S interpose/*.S)
 SO_OBJ   := $(addprefix $(OBJ)/,$(addsuffix .o,$(SO_SRC)))
 LAUNCH_SRC := $(wildcard interpose/launcher*.cc)
-LAUNCH_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(LAUNCH_SRC) scheduler/base/options.cc scheduler/host/report.cc))
+LAUNCH_OBJ := $(addprefix $(OBJ)/,$(addsuffix .o,$(LAUNCH_SRC) scheduler/base/options.cc \
+              scheduler/host/report.cc scheduler/host/backtrace.cc))
 
 all: $(BUILD)/libpfiber.so $(BUILD)/pfiber  ## build the library and the launcher
 

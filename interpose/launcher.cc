@@ -20,7 +20,7 @@ namespace pfiber {
 // launcher_hooks.cc
 void print_hooks();
 void print_hooks_markdown();
-int dump_process(const char* pid);  // launcher_dump.cc; an exit status
+int dump_process(const char* pid, bool wants_stacks);  // launcher_dump.cc; an exit status
 
 namespace {
 
@@ -29,7 +29,8 @@ constexpr char kLibrary[] = "libpfiber.so";
 
 constexpr char kUsage[] =
     "usage: pfiber [options] PROGRAM [ARGUMENTS...]   run the program's threads as fibers\n"
-    "       pfiber dump PID                           print the fibers of a running process\n"
+    "       pfiber dump [--stacks] PID                print the fibers of a running process,\n"
+    "                                                 with their call stacks (by libunwind)\n"
     "\n"
     "options:\n"
     "    --gomaxprocs N       run on N processors (sets GOMAXPROCS)\n"
@@ -211,10 +212,12 @@ int main_command(char** argv) {
     }
     if (argv[i] == nullptr) return usage_error("no program given", "");
     if (i == 1 && strcmp(argv[i], "dump") == 0) {
+        const bool wants_stacks = argv[i + 1] != nullptr && strcmp(argv[i + 1], "--stacks") == 0;
+        if (wants_stacks) i++;
         if (argv[i + 1] == nullptr || argv[i + 2] != nullptr) {
             return usage_error("dump needs one process id", "");
         }
-        return dump_process(argv[i + 1]);
+        return dump_process(argv[i + 1], wants_stacks);
     }
     return run(argv + i);
 }

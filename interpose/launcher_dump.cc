@@ -2,7 +2,8 @@
 //
 // The process gets its preemption signal queued with our pid (shim/inspect.h) and writes the list
 // to an abstract socket of ours; it needs no descriptor and no thread of its own for that while
-// nobody asks.  A process without fibers ignores the signal, so silence is the answer then.
+// nobody asks.  With --stacks it appends copies of the stacks (launcher_stacks.h).  A process
+// without fibers ignores the signal, so silence is the answer then.
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -17,13 +18,14 @@
 #include <iterator>
 #include <string>
 
+#include "interpose/launcher_stacks.h"
 #include "scheduler/host/report.h"
 
 namespace pfiber {
 
 namespace {
 
-constexpr uint64_t kDumpTag = 0x7066696200000000;  // as in shim/inspect.h
+constexpr uint64_t kDumpTag = 0x7066696200000000, kDumpStacks = 0x40000000;  // shim/inspect.h
 constexpr int kAnswerMs = 3000;
 constexpr int kExitUsage = 125;
 
@@ -55,9 +57,27 @@ int listen_for_answer() {
     return -1;
 }
 
+// Prints up to the first zero byte, as it comes; what is behind that one.
+std::string print_list(int fd) {
+    std::string rest;
+    bool is_text = true;
+    char buffer[65536];
+    ssize_t count;
+    while ((count = recv(fd, buffer, sizeof buffer, 0)) > 0) {
+        const auto size = static_cast<size_t>(count);
+        const void* zero = is_text ? memchr(buffer, 0, size) : nullptr;
+        const size_t text = zero != nullptr ? static_cast<const char*>(zero) - buffer : size;
+        if (is_text) fwrite(buffer, 1, text, stdout);
+        const size_t skipped = is_text ? text + (zero != nullptr ? 1 : 0) : 0;
+        rest.append(buffer + skipped, size - skipped);
+        is_text = is_text && zero == nullptr;
+    }
+    return rest;
+}
+
 }  // namespace
 
-int dump_process(const char* text) {
+int dump_process(const char* text, bool wants_stacks) {
     char* end = nullptr;
     errno = 0;
     const long id = strtol(text, &end, 10);
@@ -72,9 +92,11 @@ int dump_process(const char* text) {
                     id);
         return 1;
     }
+    const bool has_stacks = wants_stacks && can_print_stacks();
     const int listener = listen_for_answer();
     sigval value{};
-    value.sival_ptr = reinterpret_cast<void*>(kDumpTag | static_cast<uint64_t>(getpid()));
+    value.sival_ptr = reinterpret_cast<void*>(kDumpTag | (has_stacks ? kDumpStacks : 0) |
+                                              static_cast<uint64_t>(getpid()));
     if (listener < 0 ||
         sigqueue(static_cast<pid_t>(id), signal_of(contents(proc + "/environ")), value) != 0) {
         host::error("dump: process %ld cannot be asked: %s", id, strerror(errno));
@@ -86,11 +108,10 @@ int dump_process(const char* text) {
         return 1;
     }
     const int fd = accept(listener, nullptr, nullptr);
-    char buffer[65536];
-    ssize_t count;
-    while ((count = recv(fd, buffer, sizeof buffer, 0)) > 0)
-        fwrite(buffer, 1, static_cast<size_t>(count), stdout);
-    return fflush(stdout) == 0 ? 0 : 1;
+    const std::string stacks = print_list(fd);
+    fflush(stdout);
+    if (has_stacks && !print_stacks(static_cast<pid_t>(id), stacks)) return 1;
+    return fflush(stdout) == 0 && has_stacks == wants_stacks ? 0 : 1;
 }
 
 }  // namespace pfiber

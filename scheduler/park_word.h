@@ -87,6 +87,10 @@ class ParkWord {
                word_.compare_exchange_strong(word, word & ~kStateMask, std::memory_order_acq_rel);
     }
 
+    // For who only looks on: the same value twice means the same wait in the same state, and when
+    // that is "asleep" the waiter's stack was left alone in between.
+    uint32_t value() const { return word_.load(std::memory_order_acquire); }
+    static bool is_asleep(uint32_t value) { return (value & kStateMask) == kParked; }
     typename P::template Atomic<uint32_t>& raw() { return word_; }
 
   private:

@@ -30,33 +30,37 @@ const char* state_text(FiberState state) {
 
 struct Dump {
     int fd;
-    const char* (*name_of)(const void* client);
+    NameOf name_of;
     int64_t now_ns;
 };
 
 void dump_one(Fiber* fiber, void* argument) {
     const auto* dump = static_cast<const Dump*>(argument);
-    const FiberState state = fiber->state.load();
-    const WaitReason reason = fiber->wait_reason;
-    const char* text = state == FiberState::kParked && reason != WaitReason::kNone
-                           ? wait_reason_text(reason)
-                           : state_text(state);
     host::Line line;
-    line.add("fiber %llu [%s", static_cast<unsigned long long>(fiber->id), text);
-    const int64_t age_s = fiber->since_ns > 0 ? (dump->now_ns - fiber->since_ns) / 1000000000 : 0;
-    if (state == FiberState::kParked && age_s >= 60)
-        line.add(", %lld minutes", static_cast<long long>(age_s / 60));
-    else if (state == FiberState::kParked && age_s > 0)
-        line.add(", %lld seconds", static_cast<long long>(age_s));
-    if (fiber->locked_worker != nullptr) line.add(", locked to thread");
-    line.add("]: tid=%u", fiber->tid);
-    const char* name = dump->name_of == nullptr ? nullptr : dump->name_of(fiber->client);
-    if (name != nullptr && *name != 0) line.add(" name=%s", name);
+    describe_fiber(fiber, dump->name_of, dump->now_ns, &line);
     line.add("\n");
     host::raw_write(dump->fd, line.text(), line.size());
 }
 
 }  // namespace
+
+void describe_fiber(const Fiber* fiber, NameOf name_of, int64_t now_ns, host::Line* line) {
+    const FiberState state = fiber->state.load();
+    const WaitReason reason = fiber->wait_reason;
+    const char* text = state == FiberState::kParked && reason != WaitReason::kNone
+                           ? wait_reason_text(reason)
+                           : state_text(state);
+    line->add("fiber %llu [%s", static_cast<unsigned long long>(fiber->id), text);
+    const int64_t age_s = fiber->since_ns > 0 ? (now_ns - fiber->since_ns) / 1000000000 : 0;
+    if (state == FiberState::kParked && age_s >= 60)
+        line->add(", %lld minutes", static_cast<long long>(age_s / 60));
+    else if (state == FiberState::kParked && age_s > 0)
+        line->add(", %lld seconds", static_cast<long long>(age_s));
+    if (fiber->locked_worker != nullptr) line->add(", locked to thread");
+    line->add("]: tid=%u", fiber->tid);
+    const char* name = name_of == nullptr ? nullptr : name_of(fiber->client);
+    if (name != nullptr && *name != 0) line->add(" name=%s", name);
+}
 
 void schedtrace_line() {
     // Only the monitor traces.  No guarded static: those pull in a second unwinder
@@ -82,7 +86,7 @@ void schedtrace_line() {
     host::raw_line("%s", line.text());
 }
 
-void dump_fibers(int fd, const char* (*name_of)(const void* client)) {
+void dump_fibers(int fd, NameOf name_of) {
     Dump dump{fd, name_of, Platform::now_ns()};
     for_each_fiber(dump_one, &dump);
 }

@@ -12,13 +12,14 @@
 #include "scheduler/trace.h"
 #include "shim/credentials.h"
 #include "shim/signal.h"
+#include "shim/stacks.h"
 #include "shim/thread.h"
 
 namespace pfiber::shim {
 
 namespace {
 
-std::atomic<int> dump_to{0};  // pid of the launcher that asked
+std::atomic<uint32_t> dump_to{0};  // pid of the launcher that asked, perhaps with kDumpStacks
 
 // Pending from here until the handler is left.
 void quit_at_once() {
@@ -34,9 +35,9 @@ PFIBER_SIGNAL_TEXT void on_quit(int, siginfo_t* info, void*) {
         quit_at_once();
 }
 
-void dump_to_launcher(int pid) {
+void dump_to_launcher(uint32_t who) {
     host::Line name;
-    name.add("pfiber.dump.%d", pid);
+    name.add("pfiber.dump.%u", who & ~static_cast<uint32_t>(kDumpStacks));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     const char* text = name.text();
@@ -46,7 +47,10 @@ void dump_to_launcher(int pid) {
     if (host::is_error(fd)) return;
     const long rc =
         host::raw_syscall(SYS_connect, fd, &address, offsetof(sockaddr_un, sun_path) + 1 + length);
-    if (!host::is_error(rc)) dump_fibers(static_cast<int>(fd), thread_name);
+    if (!host::is_error(rc)) {
+        dump_fibers(static_cast<int>(fd), thread_name);
+        if ((who & kDumpStacks) != 0) send_stacks(static_cast<int>(fd));
+    }
     host::raw_close(static_cast<int>(fd));
 }
 
@@ -72,7 +76,7 @@ void unwatch_quit() {
 bool is_dump_request(const siginfo_t* info) {
     const auto value = reinterpret_cast<uint64_t>(info->si_value.sival_ptr);
     if (info->si_code != SI_QUEUE || (value & 0xffffffff00000000) != kDumpTag) return false;
-    dump_to.store(static_cast<int>(value & 0xffffffff));
+    dump_to.store(static_cast<uint32_t>(value));
     return true;
 }
 

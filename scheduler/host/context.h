@@ -26,6 +26,19 @@ inline Transfer jump(Context target, void* argument) {
     return boost::context::detail::jump_fcontext(target, argument);
 }
 
+// What the code after a jump() needs to be looked at from outside.
+struct SavedRegisters {
+    uint64_t ip, sp, bx, bp, r12, r13, r14, r15;
+};
+constexpr size_t kSavedBytes = 64;  // at a Context
+// From a copy of the bytes at `context`: Boost's frame on System V x86-64, return address last.
+inline SavedRegisters saved_registers(Context context, const uint64_t (&bytes)[kSavedBytes / 8]) {
+    return {bytes[7], reinterpret_cast<uint64_t>(context) + kSavedBytes,
+            bytes[5], bytes[6],
+            bytes[1], bytes[2],
+            bytes[3], bytes[4]};
+}
+
 extern bool has_fsgsbase;  // set by detect_fsgsbase(): AT_HWCAP2 bit 1
 bool detect_fsgsbase();    // false: nothing sets a thread pointer here
 

@@ -70,6 +70,7 @@ constexpr Name kCalls[] = {
     PFIBER_CALL(poll),
     PFIBER_CALL(prctl),
     PFIBER_CALL(preadv2),
+    PFIBER_CALL(process_vm_readv),
     PFIBER_CALL(prlimit64),
     PFIBER_CALL(pwritev2),
     PFIBER_CALL(read),
