@@ -228,12 +228,21 @@ bool is_for_own_handler(pid_t process, int signal) {
            process == host::raw_getpid() && !is_default(signal) && !is_ignored(signal);
 }
 
-// The caller's own process ends before the call returns; nobody needs a list of its threads.
+// The caller's own process ends before the call returns, and nobody needs a list of its threads;
+// or everybody blocks the signal, and the kernel is to find no thread that lets it through: one
+// that ended a moment ago may have been the last that did, and not all workers have heard of it.
 void expect_default_action(pid_t process, int signal) {
-    if (signal != SIGQUIT || !signals_wrapped() || current_fiber() == nullptr) return;
+    Fiber* fiber = current_fiber();
+    if (fiber == nullptr || !signals_wrapped() || signal < 1 || signal > 64 || !is_default(signal))
+        return;
     const bool includes_own = process == 0 || process == host::raw_getpid() ||
                               process == -host::raw_syscall(SYS_getpgid, 0);
-    if (includes_own) unwatch_quit();
+    if (!includes_own) return;
+    if (signal == SIGQUIT) unwatch_quit();
+    if ((process_mask() & signal_bit(signal)) == 0) return;
+    RuntimeSection section(fiber);
+    install_worker_mask(fiber->worker);
+    renew_other_masks(fiber->worker);
 }
 
 Fiber* fiber_of_id(pid_t id) {

@@ -177,6 +177,9 @@ def processes():
 
 def signals():
     seen = []
+    # Before any other thread: join may return a moment before the thread has ended, which could be
+    # the one that is ended by SIGUSR2.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     signal.signal(signal.SIGUSR1, lambda *_: seen.append(threading.current_thread() is threading.main_thread()))
     other = threading.Thread(target=lambda: os.kill(os.getpid(), signal.SIGUSR1))
     other.start()
@@ -184,7 +187,6 @@ def signals():
     while not seen:
         time.sleep(0.001)
     print("handler on main", seen)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR2])
     got = []
     waiter = threading.Thread(target=lambda: got.append(signal.sigwait([signal.SIGUSR2])))
     waiter.start()
