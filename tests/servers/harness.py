@@ -236,9 +236,15 @@ class Test:
     def web_server(self):
         port = free_port()
         # Not `-m http.server`: its backlog of 5 makes parallel clients wait for a second try.
-        code = ("import functools, http.server as web, sys; web.ThreadingHTTPServer.request_queue_size = 128;"
-                "web.ThreadingHTTPServer((sys.argv[1], int(sys.argv[2])), functools.partial("
-                "web.SimpleHTTPRequestHandler, directory=sys.argv[3])).serve_forever()")
+        # On ::1 as well: "localhost" may be that first.
+        code = ("import functools, http.server as web, socket, sys, threading\n"
+                "class Four(web.ThreadingHTTPServer): request_queue_size = 128\n"
+                "class Six(Four): address_family = socket.AF_INET6\n"
+                "port = int(sys.argv[2])\n"
+                "serve = functools.partial(web.SimpleHTTPRequestHandler, directory=sys.argv[3])\n"
+                "try: threading.Thread(target=Six(('::1', port), serve).serve_forever, daemon=True).start()\n"
+                "except OSError: pass\n"
+                "Four((sys.argv[1], port), serve).serve_forever()")
         helper = self.start(sys.executable, "-c", code, HOST, port, self.work / "www", under_test=False)
         helper.wait_port(port)
         return port
