@@ -24,6 +24,10 @@ struct PendingSignal;
 struct StateRequest;
 
 struct Thread {
+    // Looked at by every call that may wait: in one line.
+    Platform::Atomic<uint32_t> cancel{0};  // cancel.cc
+    InterruptMark interrupts;              // signal_entry.cc
+
     // ---- life
     void* (*start)(void*) = nullptr;
     void* argument = nullptr;
@@ -43,9 +47,6 @@ struct Thread {
     bool has_kernel_state = false;     // bound for good (kernel_state.h)
     StateRequest* wanted = nullptr;    // noted by others; under that file's lock
 
-    // ---- cancellation (cancel.cc)
-    Platform::Atomic<uint32_t> cancel{0};
-
     // ---- signals (signal.cc)
     uint64_t mask = 0;                          // blocked by this thread
     Platform::Atomic<uint64_t> pending{0};      // directed at it and not delivered
@@ -59,7 +60,6 @@ struct Thread {
     siginfo_t raised_on_return;  // the fiber's raised_info while the kernel is about to deliver it
     bool is_delivering = false;  // deliver_pending() is between two handlers
     bool deliver_again = false;  // and something came for it on top
-    InterruptMark interrupts;
 };
 static_assert(sizeof(Thread) <= Fiber::kClientBytes, "raise Fiber::kClientBytes");
 
