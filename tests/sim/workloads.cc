@@ -1,5 +1,6 @@
 // The simulated programs.
 #include "tests/sim/workload.h"
+#include "tests/sim/workloads.h"
 
 #include <memory>
 
@@ -410,35 +411,6 @@ void unseen() {
 }
 
 }  // namespace
-
-void interrupts();
-void foreign();
-void idle();
-void mix();
-void mutexes();
-void counts();
-void conditions();
-void convoy();
-void pair();
-void tight_pair();
-void starved_global();
-void ready_io();
-void crowded_io();
-void crowd();
-void late_timers();
-void uncovered_timers();
-void unfair_mutex();
-void long_rest();
-void surplus();
-void spilled();
-void newcomer();
-void many_sockets();
-void fairness();
-void resizing();
-void grown();
-void returns();
-void predicted();
-void rules();
 
 const Workload kWorkloads[] = {
     {"ping_pong", ping_pong},

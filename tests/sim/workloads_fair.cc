@@ -2,10 +2,9 @@
 #include <memory>
 
 #include "tests/sim/workload.h"
+#include "tests/sim/workloads.h"
 
 namespace pfiber::sim {
-
-void fairness();
 
 namespace {
 

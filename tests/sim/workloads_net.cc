@@ -7,10 +7,9 @@
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
 #include "tests/sim/workload.h"
+#include "tests/sim/workloads.h"
 
 namespace pfiber::sim {
-
-void many_sockets();
 
 namespace {
 

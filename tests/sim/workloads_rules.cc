@@ -8,10 +8,9 @@
 
 #include "scheduler/base/counters.h"
 #include "tests/sim/workload.h"
+#include "tests/sim/workloads.h"
 
 namespace pfiber::sim {
-
-void rules();
 
 namespace {
 

@@ -4,13 +4,9 @@
 
 #include "scheduler/wait_queue.h"
 #include "tests/sim/workload.h"
+#include "tests/sim/workloads.h"
 
 namespace pfiber::sim {
-
-void mutexes();
-void counts();
-void conditions();
-void unfair_mutex();
 
 namespace {
 

@@ -3,11 +3,9 @@
 
 #include "scheduler/world.h"
 #include "tests/sim/workload.h"
+#include "tests/sim/workloads.h"
 
 namespace pfiber::sim {
-
-void resizing();
-void grown();
 
 namespace {
 
