@@ -1,8 +1,4 @@
 // The same for events and timers: messages and sleeps among fibers that keep every queue full.
-#include <stdio.h>
-
-#include <list>
-
 #include "scheduler/base/options.h"
 #include "scheduler/scheduler.h"
 #include "tests/sim/bounds.h"
