@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/touch.h"
@@ -46,7 +47,8 @@ void adopt_pending(Fiber* main, uint64_t mask) {
     int count = 0;
     siginfo_t info;
     const timespec now{0, 0};
-    while (count < kMost && host::raw_syscall(SYS_rt_sigtimedwait, &mask, &info, &now, 8) > 0) {
+    while (count < kMost && host::optional_syscall(host::kSigtimedwait, SYS_rt_sigtimedwait, &mask,
+                                                   &info, &now, 8) > 0) {
         if (info.si_code == SI_TKILL)
             send_to_fiber(main, info.si_signo, &info);
         else

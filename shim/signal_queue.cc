@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "scheduler/base/counters.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/scheduler.h"
 #include "shim/inspect.h"
 #include "shim/signal.h"
@@ -348,7 +349,9 @@ void note_overdue_signals() {
     const timespec now{0, 0};
     siginfo_t info;
     // No longer than a storm of them lets it: one of each is what a caller may count on.
-    for (int i = 0; i < 64 && host::raw_syscall(SYS_rt_sigtimedwait, &set, &info, &now, 8) > 0; i++)
+    for (int i = 0; i < 64 && host::optional_syscall(host::kSigtimedwait, SYS_rt_sigtimedwait, &set,
+                                                     &info, &now, 8) > 0;
+         i++)
         note_signal(info.si_signo, &info);
 }
 

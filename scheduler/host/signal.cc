@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/uio.h>
 
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/touch.h"
 
@@ -144,7 +145,8 @@ namespace {
 // A byte copied within this process.  A filter that refuses the call says nothing about the byte.
 bool can_copy(const void* from, void* to) {
     const iovec local{to, 1}, remote{const_cast<void*>(from), 1};
-    return raw_syscall(SYS_process_vm_readv, raw_getpid(), &local, 1, &remote, 1, 0) != -EFAULT;
+    return optional_syscall(kProcessVmReadv, SYS_process_vm_readv, raw_getpid(), &local, 1, &remote,
+                            1, 0) != -EFAULT;
 }
 
 }  // namespace
