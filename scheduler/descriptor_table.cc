@@ -106,7 +106,7 @@ void descriptors_after_fork() {
     // The pollers are new and every waiter is another process's.
     for_each_descriptor([](Descriptor& descriptor, int fd) {
         if (descriptor.tag.load() == 0 && descriptor.kind.load() == DescriptorKind::kUnknown &&
-            descriptor.poller == 0)
+            descriptor.poller == 0 && descriptor.private_references.load() == 0)
             return;  // never used: its page stays untouched
         descriptor.lock.reset();
         descriptor.tag.fetch_add(1);
