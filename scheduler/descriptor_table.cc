@@ -96,9 +96,10 @@ void for_each_descriptor(Visit&& visit) {
 }  // namespace
 
 void descriptors_all_shared() {
+    // Those that are so already are not written to: their pages are a child's as well.
     for_each_descriptor([](Descriptor& descriptor, int) {
-        descriptor.is_shared = true;
-        descriptor.made_here = false;
+        if (!descriptor.is_shared) descriptor.is_shared = true;
+        if (descriptor.made_here) descriptor.made_here = false;
     });
 }
 

@@ -33,8 +33,8 @@ class FiberRoll {
 
   private:
     struct Entry {
-        const Fiber* fiber;
-        uint64_t id;
+        const Fiber* fiber = nullptr;
+        uint64_t id = 0;
     };
     static void add(Fiber* fiber, void* list);
 
