@@ -43,6 +43,12 @@ void read_options() {
         return;
     }
     if (!options().children) unsetenv("LD_PRELOAD");
+    if (const char* sanitizer = host::sanitizer_loaded(); sanitizer != nullptr) {
+        host::warn("this program is built with %s; it runs on kernel threads", sanitizer);
+        mode = Mode::kNative;
+        run_natively();
+        return;
+    }
 #ifdef PFIBER_MUTANTS
     mutate_from_environment();
 #endif

@@ -20,9 +20,11 @@ struct Range {
 
 Range libc_text, loader_text, loader_data;
 
+// Not what another preloaded object has of that name: it may want a thread that libc knows, and
+// workers are none.
 template <class F>
-void look_up(F& function, const char* name) {
-    function = reinterpret_cast<F>(libc_symbol(name));
+void look_up(void* libc, F& function, const char* name) {
+    function = reinterpret_cast<F>(dlsym(libc, name));
 }
 
 int collect_ranges(dl_phdr_info* info, size_t, void* data) {
@@ -54,14 +56,29 @@ int collect_ranges(dl_phdr_info* info, size_t, void* data) {
 
 void* libc_symbol(const char* name) { return dlsym(RTLD_NEXT, name); }
 
+const char* sanitizer_loaded() {
+    static constexpr struct {
+        const char* symbol;
+        const char* name;
+    } kRuntimes[] = {{"__asan_init", "AddressSanitizer"},
+                     {"__tsan_init", "ThreadSanitizer"},
+                     {"__msan_init", "MemorySanitizer"},
+                     {"__hwasan_init", "HWAddressSanitizer"}};
+    for (const auto& runtime : kRuntimes)
+        if (dlsym(RTLD_DEFAULT, runtime.symbol) != nullptr) return runtime.name;
+    return nullptr;
+}
+
 void resolve_libc() {
     if (real.pthread_create != nullptr) return;
-    look_up(real_clock_gettime, "clock_gettime");
-    look_up(real.pthread_join, "pthread_join");
-    look_up(real.pthread_getattr_np, "pthread_getattr_np");
-    look_up(real.pthread_exit, "pthread_exit");
-    look_up(real.dl_iterate_phdr, "dl_iterate_phdr");
-    look_up(real.pthread_create, "pthread_create");
+    void* libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (libc == nullptr) libc = RTLD_NEXT;
+    look_up(libc, real_clock_gettime, "clock_gettime");
+    look_up(libc, real.pthread_join, "pthread_join");
+    look_up(libc, real.pthread_getattr_np, "pthread_getattr_np");
+    look_up(libc, real.pthread_exit, "pthread_exit");
+    look_up(libc, real.dl_iterate_phdr, "dl_iterate_phdr");
+    look_up(libc, real.pthread_create, "pthread_create");
     auto libc_address = reinterpret_cast<unsigned long>(real_clock_gettime);
     real.dl_iterate_phdr(collect_ranges, &libc_address);
 }

@@ -18,11 +18,16 @@ struct RealLibc {
 
 extern RealLibc real;
 
-// Looks every name up behind this object (RTLD_NEXT).  Idempotent; single-threaded callers only.
+// Looks every name up in libc itself.  Idempotent; single-threaded callers only.
 void resolve_libc();
 
-// libc's own definition of `name`, or null.  May allocate; not under a runtime lock.
+// The definition of `name` behind this object: libc's own, unless another preloaded object has one.
+// Null: there is none.  May allocate; not under a runtime lock.
 void* libc_symbol(const char* name);
+
+// The sanitizer runtime of this process that knows every thread by its kernel thread and its stack
+// by that thread's; null: none.  At load.
+const char* sanitizer_loaded();
 
 // Address ranges that preemption must know: libc, ld.so, this object, the vDSO.
 bool is_in_libc_or_loader(unsigned long pc);
