@@ -43,8 +43,8 @@ void read_options() {
         return;
     }
     if (!options().children) unsetenv("LD_PRELOAD");
-    if (const char* sanitizer = host::sanitizer_loaded(); sanitizer != nullptr) {
-        host::warn("this program is built with %s; it runs on kernel threads", sanitizer);
+    if (const char* runtime = host::runtime_without_fibers(); runtime != nullptr) {
+        host::warn("this program contains %s; it runs on kernel threads", runtime);
         mode = Mode::kNative;
         run_natively();
         return;

@@ -56,17 +56,46 @@ int collect_ranges(dl_phdr_info* info, size_t, void* data) {
 
 void* libc_symbol(const char* name) { return dlsym(RTLD_NEXT, name); }
 
-const char* sanitizer_loaded() {
+namespace {
+
+// The linker of Go leaves a note of its own (type 4, name "Go").
+int look_for_go(dl_phdr_info* info, size_t, void* found) {
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr)& segment = info->dlpi_phdr[i];
+        if (segment.p_type != PT_NOTE || segment.p_memsz < sizeof(ElfW(Nhdr)) + 4) continue;
+        const auto* at = reinterpret_cast<const char*>(info->dlpi_addr + segment.p_vaddr);
+        const char* end = at + segment.p_memsz;
+        while (end - at >= static_cast<ptrdiff_t>(sizeof(ElfW(Nhdr)) + 4)) {
+            ElfW(Nhdr) note;
+            memcpy(&note, at, sizeof note);
+            if (note.n_type == 4 && note.n_namesz == 4 && memcmp(at + sizeof note, "Go", 3) == 0)
+                return *static_cast<bool*>(found) = true;
+            const size_t align = segment.p_align == 8 ? 7 : 3;
+            const size_t size = ((sizeof note + note.n_namesz + align) & ~align) +
+                                ((note.n_descsz + align) & ~align);
+            if (size > static_cast<size_t>(end - at)) break;
+            at += size;
+        }
+    }
+    return 0;
+}
+
+}  // namespace
+
+const char* runtime_without_fibers() {
     static constexpr struct {
         const char* symbol;
         const char* name;
-    } kRuntimes[] = {{"__asan_init", "AddressSanitizer"},
-                     {"__tsan_init", "ThreadSanitizer"},
-                     {"__msan_init", "MemorySanitizer"},
-                     {"__hwasan_init", "HWAddressSanitizer"}};
-    for (const auto& runtime : kRuntimes)
-        if (dlsym(RTLD_DEFAULT, runtime.symbol) != nullptr) return runtime.name;
-    return nullptr;
+    } kSanitizers[] = {{"__asan_init", "AddressSanitizer"},
+                       {"__tsan_init", "ThreadSanitizer"},
+                       {"__msan_init", "MemorySanitizer"},
+                       {"__hwasan_init", "HWAddressSanitizer"}};
+    for (const auto& sanitizer : kSanitizers)
+        if (dlsym(RTLD_DEFAULT, sanitizer.symbol) != nullptr) return sanitizer.name;
+    bool has_go = false;
+    auto iterate = reinterpret_cast<decltype(real.dl_iterate_phdr)>(libc_symbol("dl_iterate_phdr"));
+    if (iterate != nullptr) iterate(look_for_go, &has_go);
+    return has_go ? "a Go runtime" : nullptr;
 }
 
 void resolve_libc() {

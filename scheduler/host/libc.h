@@ -25,9 +25,9 @@ void resolve_libc();
 // Null: there is none.  May allocate; not under a runtime lock.
 void* libc_symbol(const char* name);
 
-// The sanitizer runtime of this process that knows every thread by its kernel thread and its stack
-// by that thread's; null: none.  At load.
-const char* sanitizer_loaded();
+// What this process contains that knows a thread by its kernel thread, or a stack by that thread's
+// (a sanitizer, a Go runtime with its inline system calls); null: nothing.  At load.
+const char* runtime_without_fibers();
 
 // Address ranges that preemption must know: libc, ld.so, this object, the vDSO.
 bool is_in_libc_or_loader(unsigned long pc);
