@@ -5,6 +5,7 @@
 
 #include <link.h>
 #include <pthread.h>
+#include <stddef.h>
 
 namespace pfiber::host {
 
@@ -24,6 +25,15 @@ void resolve_libc();
 // The definition of `name` behind this object: libc's own, unless another preloaded object has one.
 // Null: there is none.  May allocate; not under a runtime lock.
 void* libc_symbol(const char* name);
+
+// libc's own function of that name, whatever other objects define, without a call of the loader's
+// that another object may have replaced and that may wait for a lock which our caller holds.  Null:
+// there is none, or it is chosen at load (IFUNC).
+struct LibcFunction {
+    void* address = nullptr;
+    size_t size = 0;
+};
+LibcFunction libc_function(const char* name);
 
 // What this process contains that knows a thread by its kernel thread, or a stack by that thread's
 // (a sanitizer, a Go runtime with its inline system calls); null: nothing.  At load.
