@@ -7,6 +7,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include <atomic>
 
@@ -122,10 +123,17 @@ ThreadState kernel_thread_state(int tid, int open_signal) {
     return is_error(state) ? ThreadState::kUnknown : static_cast<ThreadState>(state);
 }
 
+namespace {
+
+// Filters for services kill the process for perf_event_open.
+bool has_filter() { return raw_syscall(SYS_prctl, PR_GET_SECCOMP, 0L, 0L, 0L, 0L) > 0; }
+
+}  // namespace
+
 bool switch_ring_open(SwitchRing* ring, int tid, int open_signal) {
     if (ring->memory != nullptr) raw_munmap(ring->memory, kRingBytes);
     *ring = {};
-    if (is_perf_refused) return false;
+    if (is_perf_refused || has_filter()) return false;
     const long opened = ask(kAskedRing, tid, open_signal);
     if (is_error(opened)) {
         // Not allowed, or not there: the next thread's is refused as well.
