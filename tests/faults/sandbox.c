@@ -1,7 +1,6 @@
 // A daemon that gives up rights once it has threads: no further kernel threads, epoll instances or
 // executable memory, no /proc, its limit of descriptors lowered, or every descriptor closed.
-// Or a service: from its start it is killed for calls that services do not need.
-// usage: sandbox service|filter|chroot|setuid|limit|close|close_range
+// usage: sandbox filter|chroot|setuid|limit|close|close_range
 #include "twin.h"
 
 #include <linux/filter.h>
@@ -39,32 +38,6 @@ static void install_filter(void) {
     struct sock_fprog filter = {COUNT(program), program};
     CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     CHECK_EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter), 0);
-}
-
-#define KILL(number)                                   \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), \
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)
-
-static void install_service_filter(void) {
-    struct sock_filter program[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        KILL(SYS_perf_event_open),
-        KILL(SYS_mincore),
-        KILL(SYS_seccomp),
-        KILL(SYS_bpf),
-        KILL(SYS_userfaultfd),
-        KILL(SYS_ptrace),
-        KILL(SYS_kcmp),
-        KILL(SYS_process_vm_writev),
-        KILL(SYS_io_uring_setup),
-        KILL(SYS_move_pages),
-        KILL(SYS_mount),
-        KILL(SYS_modify_ldt),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog filter = {COUNT(program), program};
-    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    CHECK_EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter), 0);
 }
 
 static volatile int stop;
@@ -108,7 +81,6 @@ int main(int argc, char** argv) {
     CHECK_EQ(argc, 2);
     const char* what = argv[1];
     pthread_t threads[3];
-    if (strcmp(what, "service") == 0) install_service_filter();
     sem_init(&begin, 0, 0);
     printf("before: %d\n", pingpong(4, 10));
     for (intptr_t i = 0; i < 3; i++) threads[i] = start(later, (void*)i);
