@@ -314,6 +314,9 @@ long serve(long number, const long* a, bool* is_ours) {
             break;
         case SYS_tkill:
             return served_tkill(a);
+        case SYS_execve:
+        case SYS_execveat:
+            return execute_call(number, a);
         case SYS_waitid:
             if (a[4] != 0) break;  // resource usage: libc has no such function
             return served(&pf_waitid, a);

@@ -321,7 +321,8 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
         }
         now = Platform::now_ns();
         const uint32_t requests = g_scheduler.requests.exchange(0);
-        if (requests != 0 && runtime_callbacks.serve != nullptr) runtime_callbacks.serve(requests);
+        if (requests != 0 && runtime_callbacks.serve != nullptr)
+            g_scheduler.requests.fetch_or(runtime_callbacks.serve(requests));
         look_again_ns = kLongestSleepNs;
         if (one_round(now)) {
             idle_rounds = 0;

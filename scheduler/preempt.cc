@@ -263,6 +263,7 @@ bool is_on_alternate_stack(const Fiber* fiber, const void* context) {
 }
 
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
+    host::interrupt_execute(context);
     Fiber* fiber = current_fiber();
     if ((!is_ours(info) || is_raised(fiber, info)) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);

@@ -16,6 +16,7 @@
 #include "shim/cancel.h"
 #include "shim/credentials.h"
 #include "shim/kernel_state.h"
+#include "shim/dump.h"
 #include "shim/inspect.h"
 #include "shim/libc_sync.h"
 #include "shim/thread.h"
@@ -154,10 +155,7 @@ void handle_signals_until_now(Fiber* fiber) {
 
 // A signal that is sent to the preemption signal's number by somebody else: the program's.
 void foreign_preemption_signal(int signal, siginfo_t* info, void* context) {
-    if (is_dump_request(info)) {
-        request_monitor(kServeDump);
-        return;
-    }
+    if (is_dump_request(info)) return;
     info->si_signo = signal;
     entry_of_preemption_signal(current_fiber(), info, context);
 }
@@ -264,6 +262,7 @@ void signals_start(Fiber* main) {
 void signals_after_fork(Fiber* survivor) {
     process_id = host::raw_getpid();
     actions_lock.reset();
+    dump_after_fork();
     masks_after_fork();
     queue_after_fork(survivor);
     timer_targets_after_fork();

@@ -47,8 +47,8 @@ Queue queue_of(Fiber* fiber) { return {thread_of(fiber)->queued, thread_of(fiber
 constexpr uint64_t kNotes = 1024;
 struct Note {
     std::atomic<int> state{0};
-    int signal;
-    siginfo_t info;
+    int signal = 0;
+    siginfo_t info = {};  // all constant: nothing is written at load
 };
 Note notes[kNotes];
 std::atomic<uint64_t> notes_head{0}, notes_tail{0};
@@ -405,7 +405,9 @@ void queue_after_fork(Fiber* survivor) {
     thread_of(survivor)->pending.store(0);
     process_bits.store(0);
     queued.store(0);
-    for (Note& note : notes) note.state.store(0);
+    // Only those in use: what a fork's child writes to, it copies.
+    for (uint64_t i = notes_tail.load(); i < notes_head.load(); i++)
+        notes[i % kNotes].state.store(0);
     notes_head.store(0);
     notes_tail.store(0);
 }

@@ -19,6 +19,9 @@ extern const char __stop_pfiber_signal_text[] __attribute__((visibility("hidden"
 extern const char pfiber_blocking_begin[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_end[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_interrupted[] __attribute__((visibility("hidden")));
+extern const char pfiber_execute_begin[] __attribute__((visibility("hidden")));
+extern const char pfiber_execute_end[] __attribute__((visibility("hidden")));
+extern const char pfiber_execute_interrupted[] __attribute__((visibility("hidden")));
 extern const char pfiber_touch_failed[] __attribute__((visibility("hidden")));
 }
 
@@ -126,6 +129,15 @@ void install_alternate_stack(uintptr_t low, size_t size, int flags) {
     stack.ss_size = size;
     stack.ss_flags = low == 0 ? SS_DISABLE : flags;
     raw_syscall(SYS_sigaltstack, &stack, nullptr);
+}
+
+void interrupt_execute(void* context) {
+    const unsigned long pc = program_counter(context);
+    if (pc < reinterpret_cast<unsigned long>(pfiber_execute_begin) ||
+        pc >= reinterpret_cast<unsigned long>(pfiber_execute_end))
+        return;
+    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
+        static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_execute_interrupted));
 }
 
 bool in_blocking_syscall(const void* context) {

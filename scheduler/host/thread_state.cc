@@ -57,7 +57,7 @@ ThreadState read_state(int tid) {
 // The mapping keeps the event when its descriptor is closed.  -errno or the address.  A seccomp
 // filter may kill for such a call instead of refusing it.
 long open_ring(int tid) {
-    if (raw_syscall(SYS_prctl, PR_GET_SECCOMP) != SECCOMP_MODE_DISABLED) return -EPERM;
+    if (raw_syscall(SYS_prctl, PR_GET_SECCOMP) > SECCOMP_MODE_DISABLED) return -EPERM;
     perf_event_attr event{};
     event.type = PERF_TYPE_SOFTWARE;
     event.size = sizeof event;
