@@ -208,12 +208,17 @@ Fiber* add_expired(Fiber* fibers, int64_t now) {
     return fibers;
 }
 
-// How long it was since the sleeper left; an outlier is forgotten after some ten shorter ones.
+// How long it was since the sleeper left; an outlier is forgotten after some ten shorter ones.  On
+// a busy machine it may have waited for its CPU most of the time.
 void note_absence(Worker* worker, int64_t now) {
     const int64_t left = worker->left_pollers_ns;
     if (left == 0) return;
     worker->left_pollers_ns = 0;
     int64_t absence = now - left;
+    if (worker->left_cpu_ns >= 0) {
+        const int64_t worked = host::clock_ns(CLOCK_THREAD_CPUTIME_ID) - worker->left_cpu_ns;
+        if (worked < absence) absence = worked;
+    }
     const int64_t before = g_scheduler.absence_ns.load(std::memory_order_relaxed);
     if (absence < before) absence = before - before / 4;
     if (absence > kLongestAbsenceNs) absence = kLongestAbsenceNs;
@@ -229,7 +234,11 @@ void leave_pollers(Worker* worker, int64_t now, bool with_events) {
     constexpr int64_t kUnattendedNs = 1000000;
     worker->left_pollers_ns = now;
     const int64_t absence = g_scheduler.absence_ns.load(std::memory_order_relaxed);
-    if (absence >= kUnattendedNs && g_scheduler.idle_processor_count.load() > 0) wake_worker();
+    worker->left_cpu_ns = -1;
+    if (absence >= kUnattendedNs) {
+        worker->left_cpu_ns = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        if (g_scheduler.idle_processor_count.load() > 0) wake_worker();
+    }
     const int64_t next = earliest_timer_ns();
     if (with_events && next > now && next < now + 2 * absence + kYieldLookNs &&
         next + kYieldLookNs < g_scheduler.monitor_looks_ns.load())

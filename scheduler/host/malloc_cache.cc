@@ -39,7 +39,8 @@ void malloc_cache_probe(ptrdiff_t low, size_t words) {
     if (words > kMostWords) return;
     void* (*volatile allocate)(size_t) = malloc;  // not to be optimised away
     void (*volatile give_back)(void*) = free;
-    const auto* block = reinterpret_cast<const uintptr_t*>(thread_pointer() + static_cast<size_t>(low));
+    const auto* block =
+        reinterpret_cast<const uintptr_t*>(thread_pointer() + static_cast<size_t>(low));
     uintptr_t before[kMostWords];
     memcpy(before, block, words * sizeof *block);
     void* const first = allocate(24);

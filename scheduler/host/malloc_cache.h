@@ -1,8 +1,8 @@
 // What libc's malloc keeps for a thread (tcache), and its return when the thread has ended.
 //
-// libc empties a thread's cache at its end.  A block that is used again would keep it, and what lies
-// there splits the free memory of its arena: with a small M_MMAP_THRESHOLD (stunnel) the next thread
-// then maps memory for what its arena had room for.
+// libc empties a thread's cache at its end.  A block that is used again would keep it, and what
+// lies there splits the free memory of its arena: with a small M_MMAP_THRESHOLD (stunnel) the next
+// thread then maps memory for what its arena had room for.
 #pragma once
 
 #include <cstddef>
