@@ -1,8 +1,8 @@
 // Making, registering and recycling fibers.
 //
 // A slot, from low to high: guard | stack | signal reserve … static TLS | struct pthread | Fiber.
-// Finished fibers wait in a pool by slot size with their warm malloc cache; a fiber is never
-// destroyed (type-stable memory), only the stack pages of long free lists go back to the kernel.
+// Finished fibers wait in a pool by slot size; a fiber is never destroyed (type-stable memory),
+// only the stack pages of long free lists go back to the kernel.
 #include "scheduler/fiber.h"
 
 #include <string.h>

@@ -196,20 +196,51 @@ bool recheck_after_release(Worker* worker) {
 
 // What the sleeper woke up for may be another processor's, whose worker is busy or which is idle.
 // Left to stealing it would wait until this worker may spin, which looks for it again and again
-// meanwhile (some 25 times for each timer of ten fibers that sleep for 1 ms).
-void run_overdue_timers(int64_t now) {
+// meanwhile (some 25 times for each timer of ten fibers that sleep for 1 ms).  Behind `fibers`,
+// which became ready before.
+Fiber* add_expired(Fiber* fibers, int64_t now) {
+    Fiber** tail = &fibers;
     for (int i = 0; i < g_scheduler.processor_count; i++) {
+        while (*tail != nullptr) tail = &(*tail)->queue_next;
         Processor* processor = g_scheduler.processors[i];
-        if (processor->timers.earliest_ns() <= now) run_timers(processor, now);
+        if (processor->timers.earliest_ns() <= now) *tail = take_expired(processor, now);
     }
+    return fibers;
 }
 
-// The sleeper leaves for events, and what it runs may last: the monitor, which left the timers that
-// come next to it, is to look in time (T1).  Not after a deadline, which many short sleeps end
-// with: there this worker is back in the pollers soon, or the monitor finds out 4 ms later.
-void leave_timers_to_monitor(int64_t now) {
+// How long it was since the sleeper left; an outlier is forgotten after some ten shorter ones.  On
+// a busy machine it may have waited for its CPU most of the time.
+void note_absence(Worker* worker, int64_t now) {
+    const int64_t left = worker->left_pollers_ns;
+    if (left == 0) return;
+    worker->left_pollers_ns = 0;
+    int64_t absence = now - left;
+    if (worker->left_cpu_ns >= 0) {
+        const int64_t worked = host::clock_ns(CLOCK_THREAD_CPUTIME_ID) - worker->left_cpu_ns;
+        if (worked < absence) absence = worked;
+    }
+    const int64_t before = g_scheduler.absence_ns.load(std::memory_order_relaxed);
+    if (absence < before) absence = before - before / 4;
+    if (absence > kLongestAbsenceNs) absence = kLongestAbsenceNs;
+    g_scheduler.absence_ns.store(absence, std::memory_order_relaxed);
+}
+
+// The sleeper leaves with work, which may last, and nobody sees what comes next.  Where that would
+// be long, the next worker sleeps there; it is woken for nothing otherwise, each time.  The
+// monitor, which left the timers that come next to the sleeper, is to look in time for one that
+// comes meanwhile (T1).  Not after a deadline, which many short sleeps end with: there this worker
+// is back in the pollers soon, or the monitor finds out 4 ms later.
+void leave_pollers(Worker* worker, int64_t now, bool with_events) {
+    constexpr int64_t kUnattendedNs = 1000000;
+    worker->left_pollers_ns = now;
+    const int64_t absence = g_scheduler.absence_ns.load(std::memory_order_relaxed);
+    worker->left_cpu_ns = -1;
+    if (absence >= kUnattendedNs) {
+        worker->left_cpu_ns = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
+        if (g_scheduler.idle_processor_count.load() > 0) wake_worker();
+    }
     const int64_t next = earliest_timer_ns();
-    if (next > now && next < kNever - kYieldLookNs &&
+    if (with_events && next > now && next < now + 2 * absence + kYieldLookNs &&
         next + kYieldLookNs < g_scheduler.monitor_looks_ns.load())
         wake_monitor();
 }
@@ -249,9 +280,10 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
     acquire_processor(worker, processor);
     *retry = true;
     const int64_t now = Platform::now_ns();
-    run_overdue_timers(now);
+    const bool with_events = fibers != nullptr;
+    fibers = add_expired(fibers, now);
     if (fibers == nullptr) return nullptr;
-    leave_timers_to_monitor(now);
+    leave_pollers(worker, now, with_events);
     return first_and_ready_rest(fibers);
 }
 
@@ -415,6 +447,7 @@ Fiber* find_runnable(Worker* worker) {
         }
         int64_t now = 0;
         if (Fiber* fiber = find_with_processor(worker, &now)) return fiber;
+        note_absence(worker, now);
         count_start(worker->processor);  // whatever is found from here on starts a slice of its own
         const int busy = g_scheduler.processor_count -
                          g_scheduler.idle_processor_count.load(std::memory_order_relaxed);

@@ -279,6 +279,7 @@ void acquire_processor(Worker* worker, Processor* processor) {
     processor->worker = worker;
     worker->processor = processor;
     worker->old_processor = processor;
+    worker->left_pollers_ns = 0;
     processor->status.store(ProcessorStatus::kRunning);
     g_scheduler.ring_sleeping_monitor();  // not everything is idle any more
 }

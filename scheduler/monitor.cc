@@ -235,6 +235,7 @@ uint32_t fibers_started() {
 
 bool one_round(int64_t now) {
     bool did_something = false;
+    if (g_scheduler.pollers_left.exchange(0) != 0) wake_worker();
     if (g_scheduler.thread_refused.exchange(0) != 0) {
         wake_worker();
         if (g_scheduler.thread_refused.load() != 0) did_something |= rescue(monitor, now);

@@ -83,6 +83,18 @@ bool slice_is_over(Worker* worker, Processor* processor) {
     return cpu - worker->slice_start_ns + timer_period_ns() / 2 >= slice_ns(processor);
 }
 
+// Who left the pollers works longer than expected (leave_pollers in find.cc), and nobody else
+// sleeps there.
+void look_after_pollers() {
+    if (g_scheduler.sleeper_deadline_ns.load() != 0) return;
+    const bool is_missed =
+        g_scheduler.idle_processor_count.load() > 0 && g_scheduler.spinning.load() == 0;
+    if (is_missed) g_scheduler.pollers_left.store(1);
+    const int64_t now = Platform::now_ns();
+    if (is_missed || (earliest_timer_ns() <= now && g_scheduler.monitor_looks_ns.load() > now))
+        wake_monitor();
+}
+
 // On the worker, in its handler, in the runtime.
 void note_timer_fire(Fiber* fiber, const void* context) {
     Worker* worker = fiber->worker;
@@ -90,6 +102,7 @@ void note_timer_fire(Fiber* fiber, const void* context) {
     Processor* processor = worker->processor;
     if (processor == nullptr || fiber->in_call) return;
     if (g_scheduler.monitor_asleep.load(std::memory_order_relaxed) != 0) wake_monitor();
+    look_after_pollers();
     const bool is_over = slice_is_over(worker, processor);
     if (!somebody_waits(fiber)) return;
     if (is_over)

@@ -104,6 +104,8 @@ struct Worker {
     Worker* idle_next = nullptr;
     Worker* all_next = nullptr;
     bool is_idle = false;
+    int64_t left_pollers_ns = 0;    // 0, or when it did, with work and all pollers unattended
+    int64_t left_cpu_ns = -1;       // its CPU time then, where absences are long; else -1
     uintptr_t alternate_stack = 0;  // what the kernel has for this thread
     int cpu_timer = -1;
     uint32_t timer_tick = 0;     // schedule_tick at the last fire of the CPU timer

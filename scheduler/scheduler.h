@@ -22,6 +22,9 @@ constexpr int64_t kYieldLookNs = 50000;
 // How long a thief leaves a next slot to its processor; and the kernel's timer slack, 50 µs.
 constexpr int64_t kThiefRestNs = 3000;
 
+// Until then the monitor has looked at the pollers (absence_ns).
+constexpr int64_t kLongestAbsenceNs = 10000000;
+
 using FiberList = GlobalQueue<Platform, Fiber>;
 
 // All runtime state of the process; the fork child builds it anew and trusts no inherited lock.
@@ -40,6 +43,11 @@ struct Scheduler : WakeWords<Platform>, WorldWords<Platform> {
     // The earliest timer that the monitor's present sleep takes into account; it is rung for an
     // earlier one of a processor that runs on (T1).
     Platform::Atomic<int64_t> monitor_covers_ns{INT64_MIN};
+    // How long the pollers were left alone lately: who leaves them works for so long at most, or
+    // more if the program changes its ways.  At first the longest that counts.  A guess: a lost
+    // update does no harm.
+    Platform::Atomic<int64_t> absence_ns{kLongestAbsenceNs};
+    Platform::Atomic<uint32_t> pollers_left{0};  // the monitor is to wake somebody to sleep there
     // When the monitor's present sleep ends; kNever while it decides that.
     Platform::Atomic<int64_t> monitor_looks_ns{kNever};
     Platform::Atomic<uint32_t> requests{0};        // MonitorRequest bits
@@ -94,8 +102,9 @@ void spill(Fiber** batch, uint32_t count);            // from a full ring to the
 // timers.cc
 void timer_arm(Fiber* fiber, int64_t deadline_ns);
 void timer_disarm(Fiber* fiber);
-void timer_forget(Fiber* fiber);  // before the fiber's block is reused
-bool run_timers(Processor* processor, int64_t now_ns);
+void timer_forget(Fiber* fiber);                            // before the fiber's block is reused
+Fiber* take_expired(Processor* processor, int64_t now_ns);  // a list by queue_next, earliest first
+bool run_timers(Processor* processor, int64_t now_ns);  // makes them ready; false: there were none
 // In a stopped world: room for `more` timers; then those of one heap into another.
 bool timers_reserve(Processor* processor, size_t more);
 void timers_move(Processor* from, Processor* to);

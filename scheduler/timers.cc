@@ -52,7 +52,7 @@ void timer_forget(Fiber* fiber) {
     timer.link.heap_owner = -1;
 }
 
-bool run_timers(Processor* processor, int64_t now_ns) {
+Fiber* take_expired(Processor* processor, int64_t now_ns) {
     Fiber* expired = nullptr;
     Fiber** tail = &expired;
     {
@@ -77,6 +77,11 @@ bool run_timers(Processor* processor, int64_t now_ns) {
             }
         }
     }
+    return expired;
+}
+
+bool run_timers(Processor* processor, int64_t now_ns) {
+    Fiber* expired = take_expired(processor, now_ns);
     if (expired == nullptr) return false;
     // Who has waited for a time is late already: the earliest goes to the next slot, as in Go.
     Fiber* rest = expired->queue_next;

@@ -13,6 +13,7 @@
 #include <atomic>
 
 #include "scheduler/host/libc.h"
+#include "scheduler/host/malloc_cache.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/syscall.h"
 
@@ -88,7 +89,9 @@ struct ProbeResult {
     uintptr_t stack_low;
     size_t stack_size;
     int kernel_tid;
-    uint32_t step;  // 1: its own part is filled in; 2: it may end
+    uint32_t step;         // 1: its own part is filled in; 2: it may end
+    ptrdiff_t libc_block;  // in: libc's own TLS, from the thread pointer on
+    size_t libc_words;
 };
 
 // Raw: the words of the probe are nobody else's.
@@ -148,6 +151,7 @@ void* probe_main(void* argument) {
     // The image first: later calls fill in fields that a fresh thread does not have.
     memcpy(template_image, reinterpret_cast<void*>(tp), identity_layout.pthread_size);
     result->tp = tp;
+    malloc_cache_probe(result->libc_block, result->libc_words);
     void* head = nullptr;
     size_t length = 0;
     raw_syscall(SYS_get_robust_list, 0, reinterpret_cast<long>(&head),
@@ -347,6 +351,13 @@ bool identity_probe(const char** reason, long* error) {
     IdentityLayout& layout = identity_layout;
     if (!read_published_layout(reason)) return false;
     ProbeResult probe{};
+    // Not in the probe: we may hold the loader's lock.  Another malloc has no such cache, and may
+    // be what makes the first thread, with its own lock held.
+    uintptr_t range[2] = {0, 0};
+    if (libc_function("malloc").address == reinterpret_cast<void*>(malloc))
+        real.dl_iterate_phdr(find_libc_block, range);
+    probe.libc_block = static_cast<ptrdiff_t>(range[0] - thread_pointer());
+    probe.libc_words = (range[1] - range[0]) / 8;
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     // libc takes the static TLS out of it.
@@ -405,6 +416,7 @@ bool identity_create(uintptr_t tp) {
 }
 
 void identity_recycle(uintptr_t tp) {
+    malloc_cache_empty(tp);
     auto* dtv = field<DtvEntry*>(tp, 8);
     const size_t entries = dtv[-1].counter;
     for (size_t i = 1; i <= entries; i++) {

@@ -44,8 +44,8 @@ bool identity_list_is_emptied(uintptr_t survivor);
 // Links a block that identity_create() made into the list again.
 void identity_list(uintptr_t tp);
 
-// Makes a used block fresh again: TLS images of every module but libc's own (its warm malloc cache
-// stays), dynamic TLS blocks freed, errno and locale reset.  May call the program's free.
+// Makes a used block fresh again: TLS images of every module but libc's own, whose malloc cache is
+// emptied, dynamic TLS blocks freed, errno and locale reset.  May call the program's free.
 void identity_recycle(uintptr_t tp);
 
 // Sets what differs per fiber.  Stack bounds are what pthread_getattr_np would tell.

@@ -441,6 +441,8 @@ const Workload kWorkloads[] = {
     {"crowd", crowd},
     {"late_timers", late_timers},
     {"uncovered_timers", uncovered_timers},
+    {"attended_pollers", attended_pollers},
+    {"quiet_server", quiet_server},
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},
     {"surplus", surplus},

@@ -19,6 +19,8 @@ void crowded_io();
 void crowd();
 void late_timers();
 void uncovered_timers();
+void attended_pollers();
+void quiet_server();
 void unfair_mutex();
 void long_rest();
 void surplus();

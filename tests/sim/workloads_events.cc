@@ -1,4 +1,5 @@
 // The same for events and timers: messages and sleeps among fibers that keep every queue full.
+#include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
 #include "scheduler/scheduler.h"
 #include "tests/sim/bounds.h"
@@ -165,7 +166,8 @@ void late_timers() {
 
 // One fiber sleeps, perhaps on a processor that is in a long call meanwhile; whoever slept in the
 // pollers until that deadline is woken by an event and computes, so that nobody sleeps there any
-// more.
+// more.  Where the last who left them were gone for as long, the timer is seen to at once; else at
+// the tick that finds the computation going on.
 void uncovered_timers() {
     g_machine.calm();
     g_lateness_bound_ns = INT64_MAX;  // what waits is measured
@@ -175,7 +177,7 @@ void uncovered_timers() {
         const bool with_call = g_program.one_in(2), cooperates = g_program.one_in(2);
         const int64_t sleeps = 2 * kMs + g_program.skewed(4 * kMs);
         const int64_t deadline = now() + sleeps;
-        bool is_over = false;
+        bool is_over = false, is_expected = false;
         Group group(with_call ? 3 : 2);
         go([&, fd] {
             if (socket_receive(fd) != 1) fail("receive failed");
@@ -192,8 +194,9 @@ void uncovered_timers() {
                 g_config.cpus > g_config.processors && g_config.processors >= needed;
             // Who enters no hook is given 100 us, then the monitor does it; and the wake-ups.
             const int64_t prompt = cooperates ? 100 * kUs : 200 * kUs;
-            const int64_t bound =
-                is_prompt ? prompt : 2 * turn_ns() * per_cpu(g_config.processors) + kMs;
+            const int64_t bound = is_prompt && is_expected
+                                      ? prompt
+                                      : 2 * turn_ns() * per_cpu(g_config.processors) + kMs;
             measured(now() - deadline, bound, "a timer was late that nobody slept for");
             is_over = true;
             group.done();
@@ -203,10 +206,89 @@ void uncovered_timers() {
                 short_call(12 * kMs);
                 group.done();
             });
-        g_machine.at(deadline - g_program.below(kMs), [file] { g_kernel.peer_sends(file, 1); });
+        const int64_t at = deadline - g_program.below(kMs);
+        g_machine.at(at, [&, file, at, deadline] {
+            is_expected = deadline - at < g_scheduler.absence_ns.peek();
+            g_kernel.peer_sends(file, 1);
+        });
         group.wait();
         sleep_for(g_program.skewed(20 * kMs));
     }
+}
+
+// Messages for one who computes for milliseconds and for one who answers at once: while there is an
+// idle processor somebody sleeps in the pollers, and the second does not wait for the first.
+void attended_pollers() {
+    g_machine.calm();
+    constexpr int kRounds = 20;
+    const bool is_free = g_config.processors > 1 && g_config.cpus > g_config.processors;
+    const int64_t computes = 2 * kMs + g_program.skewed(8 * kMs);
+    const int slow = g_kernel.open_socket(FileKind::kSocket);
+    const int prompt = g_kernel.open_socket(FileKind::kSocket);
+    File* files[] = {g_kernel.file(slow), g_kernel.file(prompt)};
+    static int64_t sent_ns;
+    Group group(2);
+    go([&, slow] {
+        for (int k = 0; k < kRounds; k++) {
+            if (socket_receive(slow) != 1) fail("receive failed");
+            burn(computes);
+        }
+        group.done();
+    });
+    go([&, prompt] {
+        for (int k = 0; k < kRounds; k++) {
+            const int64_t at = now() + kMs + computes + g_program.skewed(kMs);
+            g_machine.at(at, [=] { g_kernel.peer_sends(files[0], 1); });
+            g_machine.at(at + 200 * kUs + g_program.skewed(computes / 2), [=] {
+                sent_ns = g_machine.now_ns();
+                g_kernel.peer_sends(files[1], 1);
+            });
+            if (socket_receive(prompt) != 1) fail("receive failed");
+            const int64_t bound =
+                is_free ? 200 * kUs : computes + 2 * turn_ns() * per_cpu(g_config.processors);
+            measured(now() - sent_ns, bound, "a message waited beside an idle processor");
+            sleep_for(computes);
+        }
+        group.done();
+    });
+    group.wait();
+}
+
+// Short answers and short sleeps, far apart: the kernel thread that sleeps in the pollers serves
+// both, and wakes neither another one nor, for most of them, the monitor.
+void quiet_server() {
+    g_machine.calm();
+    constexpr int kWarm = 40, kCounted = 100;
+    const int fd = g_kernel.open_socket(FileKind::kSocket);
+    File* file = g_kernel.file(fd);
+    bool is_over = false;
+    Group group(2);
+    go([&, fd] {
+        int64_t woken = 0;
+        uint32_t rung = 0;
+        for (int k = 0; k < kWarm + kCounted; k++) {
+            if (k == kWarm) {
+                woken = COUNT_VALUE(wakeups);
+                rung = g_scheduler.monitor_word.peek();
+            }
+            g_machine.at(now() + kMs + g_program.skewed(2 * kMs),
+                         [file] { g_kernel.peer_sends(file, 1); });
+            if (socket_receive(fd) != 1) fail("receive failed");
+            burn(5 * kUs);
+        }
+        woken = COUNT_VALUE(wakeups) - woken;
+        rung = g_scheduler.monitor_word.peek() - rung;
+        if (woken > kCounted / 4 || rung > kCounted / 2)
+            fail("a quiet server woke %lld workers, and the monitor %u times, for %d messages",
+                 static_cast<long long>(woken), rung, kCounted);
+        is_over = true;
+        group.done();
+    });
+    go([&] {
+        while (!is_over) sleep_for(kMs + g_program.skewed(kMs));
+        group.done();
+    });
+    group.wait();
 }
 
 }  // namespace pfiber::sim

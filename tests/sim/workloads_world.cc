@@ -35,10 +35,11 @@ void resize_now_and_then(void (*rest)(int64_t ns)) {
 // that went (queued, timed, at a descriptor, in a call, computing, bound) is not lost.
 void resizing() {
     static const char* const kNotThese[] = {
-        "idle",        "mass_spawn",     "fairness",         "returns",      "convoy",
-        "pair",        "starved_global", "ready_io",         "crowded_io",   "spilled",
-        "late_timers", "unfair_mutex",   "long_rest",        "many_sockets", "grown",
-        "rules",       "crowd",          "uncovered_timers", "resizing"};
+        "idle",        "mass_spawn",     "fairness",         "returns",          "convoy",
+        "pair",        "starved_global", "ready_io",         "crowded_io",       "spilled",
+        "late_timers", "unfair_mutex",   "long_rest",        "many_sockets",     "grown",
+        "rules",       "crowd",          "uncovered_timers", "attended_pollers", "quiet_server",
+        "resizing"};
     const Workload* beside = nullptr;
     while (beside == nullptr) {
         beside = &kWorkloads[g_program.below(kWorkloadCount)];

@@ -16,6 +16,8 @@ ALLOCATION = {"malloc", "calloc", "realloc", "free", "posix_memalign", "aligned_
               "_ZdaPv", "_ZdlPvm"}
 ALLOCATES = {
     ("scheduler/host/identity.cc", "free"): "TLS blocks that libc's loader allocated",
+    ("scheduler/host/malloc_cache.cc", "free"): "what malloc kept for a thread that has ended",
+    ("scheduler/host/malloc_cache.cc", "malloc"): "the probe thread finds out where that lies",
     ("shim/thread.cc", "free"): "blocks of keys that libc allocated",
 }
 

@@ -85,6 +85,7 @@ BANNED = {
 # Where else, and why.
 BANNED_ELSEWHERE = {
     ("malloc", "scheduler/host/identity.cc"): "frees TLS blocks that libc's loader allocated",
+    ("malloc", "scheduler/host/malloc_cache.cc"): "empties malloc's cache of a thread that has ended",
     ("malloc", "shim/thread.cc"): "frees blocks of keys that libc allocated",
 }
 
