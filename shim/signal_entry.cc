@@ -199,6 +199,13 @@ void run_handler(Fiber* fiber, int signal, siginfo_t* info, void* context, bool 
     errno = saved_errno;
 }
 
+// Guards that the kernel keeps without a mapping of their own say otherwise than libc's.
+void tell_guard(const Fiber* fiber, int signal, siginfo_t* info) {
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(info->si_addr) - fiber->slot.base;
+    if (signal == SIGSEGV && info->si_code == SEGV_MAPERR && offset < fiber->slot.guard)
+        info->si_code = SEGV_ACCERR;
+}
+
 // A thread that blocks the fault it causes ends the process, as the kernel has it.
 void end_by_fault(int signal, siginfo_t* info) {
     const host::KernelSigaction by_default{};
@@ -275,6 +282,7 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
             end_by_fault(signal, info);
             return;
         }
+        tell_guard(fiber, signal, info);
         const int32_t depth = fiber->depth;
         fiber->depth = 0;
         run_handler(fiber, signal, info, context, depth == 0);

@@ -24,6 +24,9 @@ void resolve_libc();
 // libc's own definition of `name`, or null.  May allocate; not under a runtime lock.
 void* libc_symbol(const char* name);
 
+// What is loaded asks for stacks that may be executed (PT_GNU_STACK).  After resolve_libc().
+bool wants_executable_stacks();
+
 // Address ranges that preemption must know: libc, ld.so, this object, the vDSO.
 bool is_in_libc_or_loader(unsigned long pc);
 bool is_in_loader_data(const void* address);
