@@ -199,11 +199,28 @@ void run_handler(Fiber* fiber, int signal, siginfo_t* info, void* context, bool 
     errno = saved_errno;
 }
 
+bool is_open(const Fiber* fiber, int signal) {
+    const Thread* thread = thread_of(fiber);
+    return (thread->mask & signal_bit(signal)) == 0 && !thread->takes_no_signals;
+}
+
 // Guards that the kernel keeps without a mapping of their own say otherwise than libc's.
 void tell_guard(const Fiber* fiber, int signal, siginfo_t* info) {
     const uintptr_t offset = reinterpret_cast<uintptr_t>(info->si_addr) - fiber->slot.base;
     if (signal == SIGSEGV && info->si_code == SEGV_MAPERR && offset < fiber->slot.guard)
         info->si_code = SEGV_ACCERR;
+}
+
+// At the default action: of a timer for one thread that blocks the signal, who keeps it, or of a
+// timer that is gone.
+bool is_kept_for_target(int signal, const siginfo_t* info) {
+    Fiber* target = nullptr;
+    const TimerSignal timer = timer_target(info, &target);
+    if (timer == TimerSignal::kFiber) {
+        if (is_open(target, signal)) return false;
+        note_signal(signal, info);
+    }
+    return timer != TimerSignal::kProcess;
 }
 
 // A thread that blocks the fault it causes ends the process, as the kernel has it.
@@ -245,11 +262,6 @@ bool is_raised(Fiber* fiber, int signal, siginfo_t* info) {
     return true;
 }
 
-bool is_open(const Fiber* fiber, int signal) {
-    const Thread* thread = thread_of(fiber);
-    return (thread->mask & signal_bit(signal)) == 0 && !thread->takes_no_signals;
-}
-
 // Whether a process-directed signal is for this fiber; *info becomes the one that is first in line.
 bool is_for_us(Fiber* fiber, int signal, siginfo_t* info) {
     const Fiber* main = main_fiber();
@@ -269,7 +281,7 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     const bool fault = is_fault(signal, info);
     if (fault && host::recover_touch(context)) return;
     if (is_watched(signal) && is_default(signal)) {
-        perform_default(signal, info);
+        if (fault || !is_kept_for_target(signal, info)) perform_default(signal, info);
         return;
     }
     Fiber* fiber = current_fiber();
