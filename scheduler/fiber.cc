@@ -196,10 +196,10 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     if (stack_size > kMostBytes || guard_size > kMostBytes) return nullptr;
     const size_t guard = user_low != 0 ? kPage : round_up(guard_size, kPage);
     const size_t own_stack = user_low != 0 ? kPage : round_up(stack_size, kPage) + signal_reserve();
-    const size_t top = stack_size <= kExactBytes || user_low != 0
-                           ? round_up(top_bytes(), kPage)
-                           : top_bytes() & ~(kPage - 1);
-    const size_t slot_size = guard + own_stack + top;
+    const size_t slot_size =
+        stack_size <= kExactBytes || user_low != 0
+            ? guard + own_stack + round_up(top_bytes(), kPage)
+            : guard + ((stack_size + signal_reserve() + top_bytes()) & ~(kPage - 1));
     if (survivor_of_fork != 0) look_at_list_after_fork();
     Fiber* fiber = nullptr;
     {
