@@ -108,8 +108,7 @@ long set_owner(int fd, const f_owner_ex* owner) {
 long get_owner(int fd, f_owner_ex* owner) {
     const long answer = host::raw_syscall(SYS_fcntl, fd, F_GETOWN_EX, owner);
     const int tid = shim::descriptor_target_tid(fd);
-    if (answer != 0 || tid == 0 || owner->type != F_OWNER_PID ||
-        owner->pid != host::raw_getpid())
+    if (answer != 0 || tid == 0 || owner->type != F_OWNER_PID || owner->pid != host::raw_getpid())
         return answer;
     owner->type = F_OWNER_TID;
     owner->pid = fiber_with_tid(static_cast<uint32_t>(tid)) != nullptr ? tid : 0;

@@ -107,8 +107,7 @@ int pf_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
         if (tried == 0 && info != nullptr) *info = seen;
         return static_cast<int>(result(tried));
     }
-    long waited =
-        blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr);
+    long waited = blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr);
     if (waited == -EINTR) {  // as above
         const long again =
             host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);

@@ -110,8 +110,8 @@ struct Action {
 };
 bool is_handler(const void* handler);  // neither SIG_DFL nor SIG_IGN
 // Our handler is installed for it also when the program has none (scheduler/host/touch.h).
-inline std::atomic<uint64_t> watched_signals{uint64_t{1} << (SIGSEGV - 1) |
-                                             uint64_t{1} << (SIGBUS - 1)};
+inline std::atomic<uint64_t> watched_signals{uint64_t{1} << (SIGSEGV - 1) | uint64_t{1}
+                                                                                << (SIGBUS - 1)};
 inline bool is_watched(int signal) {
     return (watched_signals.load(std::memory_order_relaxed) & signal_bit(signal)) != 0;
 }

@@ -136,8 +136,7 @@ bool stack_slot_map(size_t size, size_t guard, StackSlot* slot) {
 void stack_slot_return(const StackSlot& slot) {
     auto* guard = reinterpret_cast<void*>(slot.base);
     if (slot.guard != 0 && raw_madvise(guard, slot.guard, kGuardRemove) != 0)
-        raw_mprotect(guard, slot.guard,
-                     PROT_READ | PROT_WRITE | (is_executable ? PROT_EXEC : 0));
+        raw_mprotect(guard, slot.guard, PROT_READ | PROT_WRITE | (is_executable ? PROT_EXEC : 0));
     acquire();
     SlabClass* slab = class_of(slot.size);
     if (slab != nullptr && slab->unused == 0) slab->unused = slot.base;
