@@ -36,9 +36,8 @@ static void* body(void* unused) {
 int main(void) {
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
     CHECK(sigaction(SIGXFSZ, &action, NULL) == 0);
-    char name[] = "/tmp/pfiber-limit-XXXXXX";
-    file = mkstemp(name);
-    CHECK(file >= 0 && unlink(name) == 0);
+    file = memfd_create("limited", MFD_CLOEXEC);
+    CHECK(file >= 0);
     struct rlimit limit;
     CHECK(getrlimit(RLIMIT_FSIZE, &limit) == 0);
     limit.rlim_cur = 4096;
