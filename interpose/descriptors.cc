@@ -13,8 +13,10 @@
 #include "interpose/hooks.h"
 #include "interpose/io.h"
 #include "interpose/start.h"
+#include "scheduler/host/touch.h"
 #include "shim/mask.h"
 #include "shim/signal.h"
+#include "shim/timer_target.h"
 
 namespace pfiber::interpose {
 
@@ -80,6 +82,39 @@ long close_span(unsigned first, unsigned last, int flags) {
     }
 }
 
+// The owner may block what the other threads do not.
+void watch_owner_signal(int fd, int signal) {
+    if (shim::descriptor_target_tid(fd) != 0) shim::watch_signal(signal == 0 ? SIGIO : signal);
+}
+
+// A thread's id is told the kernel as the process's (shim/timer_target.h).
+long set_owner(int fd, const f_owner_ex* owner) {
+    Fiber* target = nullptr;
+    if (g_runtime_started && host::can_read(owner) && owner->type == F_OWNER_TID)
+        target = fiber_with_tid(static_cast<uint32_t>(owner->pid));
+    if (target == nullptr) {
+        const long answer = host::raw_syscall(SYS_fcntl, fd, F_SETOWN_EX, owner);
+        if (answer == 0) shim::descriptor_target_remove(fd);
+        return answer;
+    }
+    const f_owner_ex process{F_OWNER_PID, host::raw_getpid()};
+    const long answer = host::raw_syscall(SYS_fcntl, fd, F_SETOWN_EX, &process);
+    if (answer != 0) return answer;
+    if (!shim::descriptor_target_add(fd, target)) return -EAGAIN;
+    watch_owner_signal(fd, static_cast<int>(host::raw_syscall(SYS_fcntl, fd, F_GETSIG)));
+    return 0;
+}
+
+long get_owner(int fd, f_owner_ex* owner) {
+    const long answer = host::raw_syscall(SYS_fcntl, fd, F_GETOWN_EX, owner);
+    const int tid = shim::descriptor_target_tid(fd);
+    if (answer != 0 || tid == 0 || owner->type != F_OWNER_PID || owner->pid != host::raw_getpid())
+        return answer;
+    owner->type = F_OWNER_TID;
+    owner->pid = fiber_with_tid(static_cast<uint32_t>(tid)) != nullptr ? tid : 0;
+    return answer;
+}
+
 long fcntl_on(Fiber* fiber, int fd, int command, long argument) {
     if (is_hidden(fd)) return -EBADF;
     switch (command) {
@@ -106,9 +141,21 @@ long fcntl_on(Fiber* fiber, int fd, int command, long argument) {
         case F_GETOWN: {
             // The plain command cannot tell a process group from an error.
             f_owner_ex owner{};
-            const long answer = host::raw_syscall(SYS_fcntl, fd, F_GETOWN_EX, &owner);
+            const long answer = get_owner(fd, &owner);
             if (answer < 0) return answer;
             return owner.type == F_OWNER_PGRP ? -owner.pid : owner.pid;
+        }
+        case F_GETOWN_EX:
+            return get_owner(fd, reinterpret_cast<f_owner_ex*>(argument));
+        case F_SETOWN:
+            shim::descriptor_target_remove(fd);
+            return host::raw_syscall(SYS_fcntl, fd, command, argument);
+        case F_SETOWN_EX:
+            return set_owner(fd, reinterpret_cast<const f_owner_ex*>(argument));
+        case F_SETSIG: {
+            const long answer = host::raw_syscall(SYS_fcntl, fd, command, argument);
+            if (answer == 0) watch_owner_signal(fd, static_cast<int>(argument));
+            return answer;
         }
         default:
             return host::raw_syscall(SYS_fcntl, fd, command, argument);

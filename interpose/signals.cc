@@ -119,7 +119,7 @@ int wait_signal(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
     Fiber* fiber = current_fiber();
     if (fiber != nullptr && timeout != nullptr) {
         if (!host::can_read(timeout)) return -EFAULT;
-        if (!interpose::is_valid(timeout)) return -EINVAL;
+        if (!interpose::is_valid(timeout) || timeout->tv_sec < 0) return -EINVAL;
     }
     int signal;
     if (fiber == nullptr) {

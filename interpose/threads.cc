@@ -23,6 +23,10 @@ namespace {
 int join_until(pthread_t thread, void** result, clockid_t clock, const timespec* deadline) {
     Fiber* fiber = fiber_of(thread);
     int64_t deadline_ns = kNever;
+    if (deadline != nullptr && (deadline->tv_nsec < 0 || deadline->tv_nsec >= 1000000000)) {
+        const int rc = thread_try_join(fiber, result);
+        return rc == EBUSY ? EINVAL : rc;
+    }
     if (deadline != nullptr) deadline_ns = interpose::monotonic_deadline(clock, deadline);
     return thread_join(fiber, result, deadline_ns, true);
 }

@@ -4,6 +4,7 @@
 
 #include "interpose/hooks.h"
 #include "scheduler/runtime.h"
+#include "shim/signal.h"
 #include "shim/thread.h"
 #include "shim/timer_target.h"
 
@@ -32,7 +33,10 @@ int pf_timer_create(clockid_t clock, sigevent* event, timer_t* timer) {
     sigevent translated = *event;
     translated.sigev_notify = SIGEV_SIGNAL;
     if (real(timer_create)(clock, &translated, timer) != 0) return -1;
-    if (timer_target_add(static_cast<int>(reinterpret_cast<intptr_t>(*timer)), target)) return 0;
+    if (timer_target_add(static_cast<int>(reinterpret_cast<intptr_t>(*timer)), target)) {
+        watch_signal(translated.sigev_signo);
+        return 0;
+    }
     real(timer_delete)(*timer);
     errno = EAGAIN;
     return -1;

@@ -58,8 +58,15 @@ long wait_for_child(pid_t pid, int* status, int options, rusage* usage) {
     if (fiber == nullptr) return plain_call(SYS_wait4, pid, status, options, usage);
     shim::cancellation_point(fiber);
     long child = host::raw_syscall(SYS_wait4, pid, status, options | WNOHANG, usage);
-    if (child == 0 && (options & WNOHANG) == 0)
+    if (child == 0 && (options & WNOHANG) == 0) {
         child = blocking_call(fiber, Restart::kYes, SYS_wait4, pid, status, options, usage);
+        // The kernel looks for children before it looks for signals.  SIGCHLD that came before the
+        // call was under way is handled by now, so what it told of is there.
+        if (child == -EINTR) {
+            child = host::raw_syscall(SYS_wait4, pid, status, options | WNOHANG, usage);
+            if (child == 0) child = -EINTR;
+        }
+    }
     if (child > 0) shim::handle_signals_until_now(fiber);
     return child;
 }
@@ -100,8 +107,13 @@ int pf_waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
         if (tried == 0 && info != nullptr) *info = seen;
         return static_cast<int>(result(tried));
     }
-    const long waited =
-        blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr);
+    long waited = blocking_call(fiber, Restart::kYes, SYS_waitid, type, id, info, options, nullptr);
+    if (waited == -EINTR) {  // as above
+        const long again =
+            host::raw_syscall(SYS_waitid, type, id, &seen, options | WNOHANG, nullptr);
+        if (again != 0 || seen.si_pid != 0) waited = again;
+        if (waited == 0 && info != nullptr) *info = seen;
+    }
     if (waited == 0) shim::handle_signals_until_now(fiber);
     return static_cast<int>(result(waited));
 }

@@ -28,8 +28,9 @@ size_t signal_reserve() {
     const size_t block = host::identity_layout.static_tls_size + host::identity_layout.pthread_size;
     return frame > block ? (frame - block + kPage - 1) & ~(kPage - 1) : 0;
 }
-// Small stacks end where they were asked to end, at the price of another page in use; larger ones
-// use the rest of their last page.
+// Small stacks have what they asked for, at the price of another page in use.  Larger ones share
+// their first page with the block above, and end that much sooner, so that the guard is exactly
+// where the attributes tell: less than what a native thread's block takes out of its stack.
 constexpr size_t kExactBytes = 64 * 1024;
 constexpr size_t kPoolClasses = 64;
 constexpr int kWarmStacks = 64;  // of a class, kept with their pages
@@ -74,20 +75,26 @@ Fiber* take_pooled(size_t slot_size, size_t guard) {
 
 size_t round_up(size_t value, size_t to) { return (value + to - 1) & ~(to - 1); }
 
-size_t top_bytes() {
+uintptr_t fiber_below(uintptr_t end) { return (end - sizeof(Fiber)) & ~uintptr_t{63}; }
+uintptr_t thread_pointer_below(uintptr_t fiber_at) {
     const host::IdentityLayout& layout = host::identity_layout;
-    return round_up(
-        layout.static_tls_size + layout.pthread_size + 2 * layout.alignment + sizeof(Fiber) + 64,
-        64);
+    return (fiber_at - layout.pthread_size) & ~(layout.alignment - 1);
+}
+uintptr_t tls_below(uintptr_t tp) {
+    return (tp - host::identity_layout.static_tls_size) & ~uintptr_t{63};
+}
+
+// What a slot holds above the stack; its end is page-aligned.
+size_t top_bytes() {
+    constexpr uintptr_t kAnyEnd = uintptr_t{1} << 40;
+    return kAnyEnd - tls_below(thread_pointer_below(fiber_below(kAnyEnd)));
 }
 
 Fiber* make(size_t slot_size, size_t guard) {
     host::StackSlot slot;
     if (!host::stack_slot_map(slot_size, guard, &slot)) return nullptr;
-    const host::IdentityLayout& layout = host::identity_layout;
-    const uintptr_t end = slot.base + slot.size;
-    const uintptr_t fiber_at = (end - sizeof(Fiber)) & ~uintptr_t{63};
-    const uintptr_t tp = (fiber_at - layout.pthread_size) & ~(layout.alignment - 1);
+    const uintptr_t fiber_at = fiber_below(slot.base + slot.size);
+    const uintptr_t tp = thread_pointer_below(fiber_at);
     if (!host::identity_create(tp)) {
         host::stack_slot_return(slot);
         return nullptr;
@@ -189,7 +196,10 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     if (stack_size > kMostBytes || guard_size > kMostBytes) return nullptr;
     const size_t guard = user_low != 0 ? kPage : round_up(guard_size, kPage);
     const size_t own_stack = user_low != 0 ? kPage : round_up(stack_size, kPage) + signal_reserve();
-    const size_t slot_size = round_up(guard + own_stack + top_bytes(), kPage);
+    const size_t slot_size =
+        stack_size <= kExactBytes || user_low != 0
+            ? guard + own_stack + round_up(top_bytes(), kPage)
+            : guard + ((stack_size + signal_reserve() + top_bytes()) & ~(kPage - 1));
     if (survivor_of_fork != 0) look_at_list_after_fork();
     Fiber* fiber = nullptr;
     {
@@ -202,7 +212,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
         fiber = make(slot_size, guard);
     if (fiber == nullptr) return nullptr;
 
-    const uintptr_t tls_low = (fiber->tp - host::identity_layout.static_tls_size) & ~uintptr_t{63};
+    const uintptr_t tls_low = tls_below(fiber->tp);
     fiber->stack_low = user_low != 0 ? user_low : fiber->slot.base + guard;
     fiber->stack_top = user_low != 0 ? (user_low + stack_size) & ~uintptr_t{15} : tls_low;
     if (user_low == 0 && stack_size <= kExactBytes && tls_low - fiber->stack_low > own_stack)

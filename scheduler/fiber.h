@@ -91,7 +91,7 @@ struct Fiber {
     uint32_t tid = 0;
     int32_t pinned = 0;                 // > 0: nothing moves it
     bool is_attending = false;          // the preemption handler's frame below looks again
-    bool noted_sigpipe = false;         // landed in the runtime, directed at this fiber
+    int noted_own_signal = 0;           // a call's own, landed in the runtime; 0: none
     const void* raised_info = nullptr;  // siginfo_t re-raised at our own kernel thread for it
     int32_t busy_wait_trust = 0;        // > 0: it was seen to busy-wait (busy_wait.cc)
     int64_t since_ns = 0;               // when the present state began (dump)

@@ -54,6 +54,7 @@ bool find_identity(const char** reason) {
     host::identity_disable_rseq();
     *reason = "neither FSGSBASE nor arch_prctl: the thread pointer cannot be set";
     if (!host::detect_fsgsbase() || !host::identity_probe(reason, &g_start_error)) return false;
+    if (host::wants_executable_stacks()) host::stack_make_executable();
     Fiber* fiber = new (&main_fiber_storage) Fiber;
     fiber->tp = host::thread_pointer();
     fiber->id = 1;

@@ -174,10 +174,6 @@ bool is_shared(const Mutex* mutex) {
     return mutex->kind >= 0 && (mutex->kind & Mutex::kShared) != 0;
 }
 
-int as_libc(Mutex* mutex, int (*function)(pthread_mutex_t*)) {
-    return function(reinterpret_cast<pthread_mutex_t*>(mutex));
-}
-
 }  // namespace
 
 void mutex_release_contended(Mutex* mutex) {
@@ -189,18 +185,12 @@ void mutex_release_contended(Mutex* mutex) {
 
 int mutex_lock_slow(Mutex* mutex, TimeLimit limit) {
     if (!is_shared(mutex)) return lock_kind(mutex, limit, false);
-    if (current_fiber() != nullptr) return shared_lock(mutex, limit);
-    auto* object = reinterpret_cast<pthread_mutex_t*>(mutex);
-    return limit.time == nullptr
-               ? libc_sync().pthread_mutex_lock(object)
-               : libc_sync().pthread_mutex_clocklock(object, limit.clock, limit.time);
+    return shared_lock(mutex, limit);
 }
 
 int mutex_unlock_slow(Mutex* mutex) {
     Fiber* self = current_fiber();
-    if (is_shared(mutex))
-        return self != nullptr ? shared_unlock(mutex)
-                               : as_libc(mutex, libc_sync().pthread_mutex_unlock);
+    if (is_shared(mutex)) return shared_unlock(mutex);
     const bool was_contended = is_marked_contended(mutex);
     const int result = unlock_kind(mutex, false);
     if (self != nullptr) {
@@ -217,9 +207,7 @@ int mutex_trylock(Mutex* mutex) {
         return 0;
     }
     if (mutex->kind < 0 || (mutex->kind & ~Mutex::kKnown) != 0) return EINVAL;
-    if (is_shared(mutex))
-        return current_fiber() != nullptr ? shared_trylock(mutex)
-                                          : as_libc(mutex, libc_sync().pthread_mutex_trylock);
+    if (is_shared(mutex)) return shared_trylock(mutex);
     const int kind = mutex->kind & ~Mutex::kElision;
     if ((kind & Mutex::kRobust) != 0) return robust_trylock(mutex, kind);
     const int type = kind & Mutex::kTypeMask;

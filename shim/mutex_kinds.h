@@ -24,7 +24,7 @@ int robust_lock(Mutex* mutex, int kind, TimeLimit limit, bool keep_users);
 int robust_trylock(Mutex* mutex, int kind);
 int robust_unlock(Mutex* mutex, bool keep_users);
 
-// Process-shared ones (mutex_shared.cc), on a fiber: libc's code and the kernel's futex.
+// Process-shared ones (mutex_shared.cc): libc's code and the kernel's futex.
 int shared_lock(Mutex* mutex, TimeLimit limit);
 int shared_trylock(Mutex* mutex);
 int shared_unlock(Mutex* mutex);

@@ -190,12 +190,14 @@ int robust_unlock(Mutex* mutex, bool keep_users) {
 }
 
 // Shared ones are marked with the tid of the kernel thread to which the fiber is bound; their other
-// waiters sleep in the kernel.
+// waiters sleep in the kernel.  Where these lend their priority, only the kernel can pass the lock
+// on as its owner's: such mutexes stay on the list, and the worker ends with the fiber.
 void robust_mutexes_release(Fiber* fiber) {
     auto* head = reinterpret_cast<robust_list_head*>(fiber->tp + host::identity_layout.robust_head);
     const auto end = reinterpret_cast<uintptr_t>(&head->list);
     auto at = reinterpret_cast<uintptr_t>(head->list.next) & ~uintptr_t{1};
     const auto kernel_tid = static_cast<uint32_t>(worker_tid(fiber));
+    auto kept = end;
     while (at != end && at != 0) {
         auto* mutex =
             reinterpret_cast<Mutex*>(at - offsetof(Mutex, link) - offsetof(RobustLink, next));
@@ -205,19 +207,23 @@ void robust_mutexes_release(Fiber* fiber) {
         const uint32_t self = is_shared ? kernel_tid : fiber->tid;
         Word* word = &mutex->word;
         uint32_t seen = word->load(std::memory_order_relaxed);
-        while ((seen & Mutex::kTid) == self &&
+        const bool lends = is_shared && (mutex->kind & Mutex::kInherit) != 0;
+        while ((seen & Mutex::kTid) == self && !(lends && (seen & Mutex::kWaiters) != 0) &&
                !word->compare_exchange_weak(seen, (seen & Mutex::kWaiters) | Mutex::kOwnerDied,
                                             std::memory_order_seq_cst)) {
         }
         if ((seen & Mutex::kTid) == self && (seen & Mutex::kWaiters) != 0) {
-            if (is_shared)
+            if (lends) {
+                mutex->link.next = reinterpret_cast<void*>(kept);
+                kept = at | 1;  // the kernel's mark of these
+            } else if (is_shared)
                 host::raw_futex_wake(reinterpret_cast<uint32_t*>(word), 1, false);
             else
                 wake_address(word, 1);
         }
         at = next;
     }
-    head->list.next = &head->list;
+    head->list.next = reinterpret_cast<robust_list*>(kept);
 }
 
 }  // namespace pfiber::shim

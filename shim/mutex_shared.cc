@@ -15,7 +15,7 @@ namespace pfiber::shim {
 
 namespace {
 
-// Of the fiber: TLS moves with it.
+// Of the fiber: TLS moves with it.  What main takes before it is one counts as well.
 struct Ownership {
     int depth;
     void* former_list;  // the robust list that the worker had registered
@@ -34,12 +34,18 @@ bool is_outermost(const Mutex* mutex) {
     return (mutex->kind & Mutex::kTypeMask) != Mutex::kRecursive || mutex->count <= 1;
 }
 
-int lock_blocking(Mutex* mutex, TimeLimit limit) {
+bool is_taken(int result) { return result == 0 || result == EOWNERDEAD; }
+
+int lock_in_libc(Mutex* mutex, TimeLimit limit) {
     const LibcSync& libc = libc_sync();
-    LibcWait wait;
     return limit.time == nullptr
                ? libc.pthread_mutex_lock(object(mutex))
                : libc.pthread_mutex_clocklock(object(mutex), limit.clock, limit.time);
+}
+
+int lock_blocking(Mutex* mutex, TimeLimit limit) {
+    LibcWait wait;
+    return lock_in_libc(mutex, limit);
 }
 
 // libc's trylock of a mutex that is lost leaves it locked; its lock does not.
@@ -54,21 +60,33 @@ int try_then_lock(Mutex* mutex, TimeLimit limit) {
 template <class Call>
 int as_owner(Mutex* mutex, Call call) {
     if (!has_owner(mutex)) return call();
+    if (current_fiber() == nullptr) {
+        const int result = call();
+        if (is_taken(result) && is_outermost(mutex)) t_ownership.depth++;
+        return result;
+    }
     const bool is_protected = (mutex->kind & Mutex::kProtect) != 0;
     if (is_protected && mutex_check_ceiling(mutex) != 0) return EINVAL;
-    SharedOwner owner(current_fiber());
+    constexpr int kLends = Mutex::kRobust | Mutex::kInherit;
+    SharedOwner owner(current_fiber(), (mutex->kind & kLends) == kLends);
     int result = call();
     // What libc believes of this thread's priority is of its own making, and right from now on.
     if (is_protected && result == EINVAL) result = call();
-    if ((result == 0 || result == EOWNERDEAD) && is_outermost(mutex)) owner.keep();
+    if (is_taken(result) && is_outermost(mutex)) owner.keep();
     return result;
 }
 
 }  // namespace
 
-void shared_owner_begin(Fiber* fiber) {
-    if (t_ownership.depth++ > 0) return;
-    lock_to_worker(fiber);
+namespace {
+
+// `ends_with_it`: what the kernel does at the end of the owner's thread is wanted, so not the
+// process's first one, which outlives every fiber but main.
+void appear_as_worker(Fiber* fiber, bool ends_with_it) {
+    if (ends_with_it)
+        lock_to_own_worker(fiber);
+    else
+        lock_to_worker(fiber);
     const host::IdentityLayout& layout = host::identity_layout;
     size_t length = 0;
     host::raw_syscall(SYS_get_robust_list, 0L, &t_ownership.former_list, &length);
@@ -77,15 +95,28 @@ void shared_owner_begin(Fiber* fiber) {
                       sizeof(robust_list_head));
 }
 
+}  // namespace
+
+void shared_owner_begin(Fiber* fiber, bool ends_with_it) {
+    if (t_ownership.depth++ == 0) appear_as_worker(fiber, ends_with_it);
+}
+
+void shared_owner_adopt(Fiber* main) {
+    if (t_ownership.depth > 0) appear_as_worker(main, false);
+}
+
 void shared_owner_end(Fiber* fiber) {
-    if (t_ownership.depth == 0 || --t_ownership.depth > 0) return;
+    if (t_ownership.depth == 0 || --t_ownership.depth > 0 || fiber == nullptr) return;
     host::raw_syscall(SYS_set_robust_list, t_ownership.former_list, sizeof(robust_list_head));
     host::set_tid_field(fiber->tp, fiber->tid);
     unlock_from_worker(fiber);
 }
 
 int shared_lock(Mutex* mutex, TimeLimit limit) {
-    return as_owner(mutex, [&] { return try_then_lock(mutex, limit); });
+    return as_owner(mutex, [&] {
+        return current_fiber() == nullptr ? lock_in_libc(mutex, limit)
+                                          : try_then_lock(mutex, limit);
+    });
 }
 
 int shared_trylock(Mutex* mutex) {

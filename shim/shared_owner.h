@@ -11,14 +11,20 @@
 
 namespace pfiber::shim {
 
-// On the fiber itself, outside the runtime; nested.
-void shared_owner_begin(Fiber* fiber);
+// On the fiber itself, outside the runtime; nested.  `ends_with_it`: the kernel thread is to end
+// with the fiber if that still owns then, for what only the kernel can pass on.
+void shared_owner_begin(Fiber* fiber, bool ends_with_it = false);
 void shared_owner_end(Fiber* fiber);
+
+// At the start of the runtime, of what main holds by then.
+void shared_owner_adopt(Fiber* main);
 
 // For the time of one call.
 class SharedOwner {
   public:
-    explicit SharedOwner(Fiber* fiber) : fiber_(fiber) { shared_owner_begin(fiber); }
+    explicit SharedOwner(Fiber* fiber, bool ends_with_it = false) : fiber_(fiber) {
+        shared_owner_begin(fiber, ends_with_it);
+    }
     ~SharedOwner() { shared_owner_end(fiber_); }
     SharedOwner(const SharedOwner&) = delete;
     SharedOwner& operator=(const SharedOwner&) = delete;

@@ -217,6 +217,15 @@ long set_action(int signal, const struct sigaction* action, struct sigaction* ol
     return 0;
 }
 
+void watch_signal(int signal) {
+    if (is_watched(signal)) return;
+    OptionalSection section;
+    LockGuard guard(actions_lock);
+    watched_signals.fetch_or(signal_bit(signal));
+    if (is_default(signal) && signal != options().signal)
+        install_kernel_action(signal, actions[signal]);
+}
+
 bool signals_wrapped() { return wrapped; }
 
 bool is_ignored(int signal) {

@@ -16,6 +16,7 @@
 
 #include <signal.h>
 
+#include <atomic>
 #include <cstdint>
 
 #include "scheduler/fiber.h"
@@ -110,7 +111,13 @@ struct Action {
 };
 bool is_handler(const void* handler);  // neither SIG_DFL nor SIG_IGN
 // Our handler is installed for it also when the program has none (scheduler/host/touch.h).
-inline bool is_watched(int signal) { return signal == SIGSEGV || signal == SIGBUS; }
+inline std::atomic<uint64_t> watched_signals{uint64_t{1} << (SIGSEGV - 1) | uint64_t{1}
+                                                                                << (SIGBUS - 1)};
+inline bool is_watched(int signal) {
+    return (watched_signals.load(std::memory_order_relaxed) & signal_bit(signal)) != 0;
+}
+// From now on also for this one: a timer's, for a thread that may block it when others do not.
+void watch_signal(int signal);
 bool has_handler(int signal);
 uint64_t signals_handled();  // for which the program had a handler at some time
 // Takes the action of a signal that is about to run; SA_RESETHAND falls back to the default.  In

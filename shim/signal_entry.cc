@@ -199,6 +199,32 @@ void run_handler(Fiber* fiber, int signal, siginfo_t* info, void* context, bool 
     errno = saved_errno;
 }
 
+bool is_own(const siginfo_t* info) { return info->si_pid == host::raw_getpid(); }
+
+bool is_open(const Fiber* fiber, int signal) {
+    const Thread* thread = thread_of(fiber);
+    return (thread->mask & signal_bit(signal)) == 0 && !thread->takes_no_signals;
+}
+
+// Guards that the kernel keeps without a mapping of their own say otherwise than libc's.
+void tell_guard(const Fiber* fiber, int signal, siginfo_t* info) {
+    const uintptr_t offset = reinterpret_cast<uintptr_t>(info->si_addr) - fiber->slot.base;
+    if (signal == SIGSEGV && info->si_code == SEGV_MAPERR && offset < fiber->slot.guard)
+        info->si_code = SEGV_ACCERR;
+}
+
+// At the default action: of a timer for one thread that blocks the signal, who keeps it, or of a
+// timer that is gone.
+bool is_kept_for_target(int signal, const siginfo_t* info) {
+    Fiber* target = nullptr;
+    const TimerSignal timer = timer_target(info, &target);
+    if (timer == TimerSignal::kFiber) {
+        if (is_open(target, signal)) return false;
+        note_signal(signal, info);
+    }
+    return timer != TimerSignal::kProcess;
+}
+
 // A thread that blocks the fault it causes ends the process, as the kernel has it.
 void end_by_fault(int signal, siginfo_t* info) {
     const host::KernelSigaction by_default{};
@@ -238,11 +264,6 @@ bool is_raised(Fiber* fiber, int signal, siginfo_t* info) {
     return true;
 }
 
-bool is_open(const Fiber* fiber, int signal) {
-    const Thread* thread = thread_of(fiber);
-    return (thread->mask & signal_bit(signal)) == 0 && !thread->takes_no_signals;
-}
-
 // Whether a process-directed signal is for this fiber; *info becomes the one that is first in line.
 bool is_for_us(Fiber* fiber, int signal, siginfo_t* info) {
     const Fiber* main = main_fiber();
@@ -263,7 +284,7 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
     const bool fault = is_fault(signal, info);
     if (fault && host::recover_touch(context)) return;
     if (is_watched(signal) && is_default(signal)) {
-        perform_default(signal, info);
+        if (fault || !is_kept_for_target(signal, info)) perform_default(signal, info);
         return;
     }
     Fiber* fiber = current_fiber();
@@ -276,6 +297,7 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
             end_by_fault(signal, info);
             return;
         }
+        tell_guard(fiber, signal, info);
         const int32_t depth = fiber->depth;
         fiber->depth = 0;
         run_handler(fiber, signal, info, context, depth == 0);
@@ -283,9 +305,9 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
         return;
     }
     if (fiber->depth > 0 || fiber->is_scheduler) {
-        if (signal == SIGPIPE && !fiber->is_scheduler && info->si_pid == host::raw_getpid()) {
+        if ((signal == SIGPIPE || signal == SIGXFSZ) && !fiber->is_scheduler && is_own(info)) {
             // The writer's own, from a call made in the runtime: it is delivered when that is left.
-            fiber->noted_sigpipe = true;
+            fiber->noted_own_signal = signal;
             fiber->attention.fetch_or(kAttendSignal);
         } else {
             note_signal(signal, info);
@@ -296,8 +318,9 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
         return;
     }
     const bool raised = is_raised(fiber, signal, info);
+    // A write to a file beyond its limit is called outside the runtime.
     const bool directed =
-        raised || (info->si_code == SI_TKILL && info->si_pid == host::raw_getpid());
+        raised || ((info->si_code == SI_TKILL || signal == SIGXFSZ) && is_own(info));
     const bool another_comes = fiber->raised_info != nullptr;
     if (raised ||
         (!another_comes && (directed ? is_open(fiber, signal) : is_for_us(fiber, signal, info))))
@@ -308,7 +331,7 @@ PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context)
 
 bool raise_on_return(Fiber* fiber, const void* context) {
     Thread* thread = thread_of(fiber);
-    if (thread->is_delivering || fiber->noted_sigpipe || signals_are_noted()) return false;
+    if (thread->is_delivering || fiber->noted_own_signal != 0 || signals_are_noted()) return false;
     Held held(fiber);
     // One number: of several the kernel would let the lowest begin last.
     const uint64_t bit = deliverable_to(fiber);
@@ -408,13 +431,13 @@ void raise_here(Fiber* fiber, siginfo_t* info) {
     if (blocked) host::raw_sigprocmask(SIG_SETMASK, &fiber->worker->kernel_mask, nullptr);
 }
 
-void note_sigpipe(Fiber* fiber) {
+void note_own_signal(Fiber* fiber) {
     siginfo_t info;
-    fiber->noted_sigpipe = false;
     memset(&info, 0, sizeof info);
-    info.si_signo = SIGPIPE;
+    info.si_signo = fiber->noted_own_signal;
     info.si_pid = host::raw_getpid();
-    send_to_fiber(fiber, SIGPIPE, &info);
+    fiber->noted_own_signal = 0;
+    send_to_fiber(fiber, info.si_signo, &info);
 }
 
 }  // namespace
@@ -429,7 +452,7 @@ void deliver_pending(Fiber* fiber, uint64_t of_main) {
         thread->deliver_again = true;
         return;
     }
-    if (fiber->noted_sigpipe) note_sigpipe(fiber);
+    if (fiber->noted_own_signal != 0) note_own_signal(fiber);
     do {
         thread->deliver_again = false;
         thread->is_delivering = true;

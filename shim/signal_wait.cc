@@ -12,8 +12,23 @@
 #include "shim/cancel.h"
 #include "shim/signal.h"
 #include "shim/thread.h"
+#include "shim/timer_target.h"
 
 namespace pfiber::shim {
+
+namespace {
+
+// The kernel gives any waiter what it keeps for the process, also what is another thread's.
+bool pass_to_target(const Fiber* fiber, int signal, const siginfo_t* info) {
+    Fiber* target = nullptr;
+    const TimerSignal timer = timer_target(info, &target);
+    if (timer == TimerSignal::kProcess || target == fiber) return false;
+    OptionalSection section;
+    if (timer == TimerSignal::kFiber) send_to_fiber(target, signal, info);
+    return true;
+}
+
+}  // namespace
 
 int wait_for_signal(Fiber* fiber, uint64_t set, siginfo_t* info, int64_t deadline_ns) {
     Thread* thread = thread_of(fiber);
@@ -46,6 +61,7 @@ int wait_for_signal(Fiber* fiber, uint64_t set, siginfo_t* info, int64_t deadlin
         reinstall_worker_mask(fiber->worker);
         thread->waiting_for.store(0);
         exit_call(fiber);
+        if (rc > 0 && pass_to_target(fiber, static_cast<int>(rc), info)) continue;
         if (rc > 0) return static_cast<int>(rc);
         if (rc == -EAGAIN) {
             if (take_pending(fiber, set, info)) return info->si_signo;

@@ -23,6 +23,7 @@
 #include "shim/kernel_state.h"
 #include "shim/mutex.h"
 #include "shim/mutex_kinds.h"
+#include "shim/shared_owner.h"
 #include "shim/signal.h"
 #include "shim/thread_attr.h"
 
@@ -186,6 +187,7 @@ void threads_start(Fiber* main) {
         host::raw_syscall(SYS_sched_getparam, 0L, &parameters) == 0)
         thread_set_policy(main, policy, parameters.sched_priority);
     mutex_adopt_ceilings(main);
+    shared_owner_adopt(main);
     cancel_adopt(main);
     signals_start(main);
 }
@@ -241,7 +243,8 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     thread->stack_address = fiber->stack_low;
     // As libc tells them: the size rounded down to the alignment of a thread block, the guard up.
     constexpr size_t kAlignment = 64;
-    thread->stack_size = wanted.stack_size & ~(kAlignment - 1);
+    thread->stack_size = wanted.stack_size;
+    if (wanted.stack_address == 0) thread->stack_size &= ~(kAlignment - 1);
     // Page-aligned, since language runtimes lay guard pages of their own at the low end; the high
     // end then reaches into the thread block, as native ones do.
     constexpr uintptr_t kPage = 4096;
@@ -301,8 +304,8 @@ int thread_try_join(Fiber* fiber, void** result) {
     Thread* thread = thread_of(fiber);
     uint32_t life = thread->life.load();
     if ((life & kReaped) != 0) return ESRCH;
+    if ((life & kFinished) == 0) return EBUSY;  // also when it is detached
     if ((life & (kDetached | kJoining)) != 0) return EINVAL;
-    if ((life & kFinished) == 0) return EBUSY;
     if (!thread->life.compare_exchange_strong(life, life | kJoining)) return EINVAL;
     return take_result(fiber, result);
 }

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <gnu/libc-version.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "scheduler/host/clock.h"
 
@@ -166,6 +167,34 @@ void resolve_libc() {
     look_up(real.pthread_create, "pthread_create");
     auto libc_address = reinterpret_cast<unsigned long>(real_clock_gettime);
     real.dl_iterate_phdr(collect_ranges, &libc_address);
+}
+
+namespace {
+
+struct StackWish {
+    bool is_first, is_executable;
+};
+
+// Who does not say wants what the ABI's beginnings had; the kernel's own object says nothing.
+int look_at_stack_wish(dl_phdr_info* info, size_t, void* argument) {
+    auto* wish = static_cast<StackWish*>(argument);
+    bool says = !wish->is_first && info->dlpi_addr == getauxval(AT_SYSINFO_EHDR);
+    wish->is_first = false;
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        if (info->dlpi_phdr[i].p_type != PT_GNU_STACK) continue;
+        says = true;
+        if ((info->dlpi_phdr[i].p_flags & PF_X) != 0) wish->is_executable = true;
+    }
+    if (!says) wish->is_executable = true;
+    return 0;
+}
+
+}  // namespace
+
+bool wants_executable_stacks() {
+    StackWish wish{true, false};
+    real.dl_iterate_phdr(look_at_stack_wish, &wish);
+    return wish.is_executable;
 }
 
 bool is_in_libc_or_loader(unsigned long pc) {

@@ -39,6 +39,9 @@ LibcFunction libc_function(const char* name);
 // (a sanitizer, a Go runtime with its inline system calls); null: nothing.  At load.
 const char* runtime_without_fibers();
 
+// What is loaded asks for stacks that may be executed (PT_GNU_STACK).  After resolve_libc().
+bool wants_executable_stacks();
+
 // Address ranges that preemption must know: libc, ld.so, this object, the vDSO.
 bool is_in_libc_or_loader(unsigned long pc);
 bool is_in_loader_data(const void* address);

@@ -29,6 +29,7 @@ struct SlabClass {
 
 SlabClass classes[kClasses];
 std::atomic_flag lock = ATOMIC_FLAG_INIT;
+bool is_executable = false;  // set before there is a second thread
 std::atomic<bool> guard_install_missing{false};
 std::atomic<const char*> last_limit{"none"};
 
@@ -38,7 +39,8 @@ void acquire() {
 void release() { lock.clear(std::memory_order_release); }
 
 long map(size_t size) {
-    const long base = raw_mmap(nullptr, size, PROT_READ | PROT_WRITE,
+    const int access = PROT_READ | PROT_WRITE | (is_executable ? PROT_EXEC : 0);
+    const long base = raw_mmap(nullptr, size, access,
                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
     if (!is_error(base)) raw_madvise(reinterpret_cast<void*>(base), size, MADV_NOHUGEPAGE);
     return base;
@@ -95,6 +97,8 @@ bool install_guard(uintptr_t base, size_t guard) {
 
 }  // namespace
 
+void stack_make_executable() { is_executable = true; }
+
 bool stack_slot_map(size_t size, size_t guard, StackSlot* slot) {
     acquire();
     SlabClass* slab = class_of(size);
@@ -133,7 +137,7 @@ bool stack_slot_map(size_t size, size_t guard, StackSlot* slot) {
 void stack_slot_return(const StackSlot& slot) {
     auto* guard = reinterpret_cast<void*>(slot.base);
     if (slot.guard != 0 && raw_madvise(guard, slot.guard, kGuardRemove) != 0)
-        raw_mprotect(guard, slot.guard, PROT_READ | PROT_WRITE);
+        raw_mprotect(guard, slot.guard, PROT_READ | PROT_WRITE | (is_executable ? PROT_EXEC : 0));
     acquire();
     SlabClass* slab = class_of(slot.size);
     if (slab != nullptr && slab->unused == 0) slab->unused = slot.base;

@@ -22,6 +22,10 @@ struct StackSlot {
 // Takes unused slots of `size` bytes (a multiple of the page size).  Locks; runtime or program.
 bool stack_slot_map(size_t size, size_t guard, StackSlot* slot);
 
+// Slots mapped from now on are executable: for programs with trampolines on their stacks.  At the
+// start of the runtime.
+void stack_make_executable();
+
 // Gives back a slot that nobody used, for the next caller with this size.  It stays mapped.
 void stack_slot_return(const StackSlot& slot);
 

@@ -52,6 +52,11 @@ int main(void) {
     CHECK_OK(rc);
     CHECK_EQ((long)result, 9);
     CHECK_RC(pthread_tryjoin_np(pthread_self(), NULL), EBUSY);  // alive is all it looks at
+    release_it = 0;
+    t = spawn(waits, NULL);
+    CHECK_OK(pthread_detach(t));
+    CHECK_RC(pthread_tryjoin_np(t, NULL), EBUSY);
+    bump(&release_it);
     printf("timeouts %d, joined %d\n", timeouts, joined + 1);
     return 0;
 }

@@ -6,7 +6,7 @@
 
 #include "switching.h"
 
-enum { kSize = 128 << 10, kMargin = 64 << 10 };
+enum { kSize = (128 << 10) - 40, kMargin = 64 << 10 };  // told to the byte
 
 struct area {
     char* base;

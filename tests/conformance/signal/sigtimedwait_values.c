@@ -31,6 +31,9 @@ static void* waiter(void* arg) {
     CHECK(sigtimedwait(&set, &info, &zero) == SIGRTMIN + 4);
     struct timespec wrong = {0, -1};
     CHECK(sigtimedwait(&set, &info, &wrong) == -1 && errno == EINVAL);
+    wrong.tv_sec = -1;
+    wrong.tv_nsec = 0;
+    CHECK(sigtimedwait(&set, &info, &wrong) == -1 && errno == EINVAL);
     return NULL;
 }
 
