@@ -102,6 +102,14 @@ bool ensure_started() {
         return false;
     }
     resolve_all();
+    // Go's threads take their number from the kernel and signal each other by it, set masks and
+    // alternate stacks and wait by inline system calls: they have to stay kernel threads.
+    if (host::go_runtime_is_loaded()) {
+        if (options().verbose) host::info("Go's runtime is in this process: it runs natively");
+        COUNT(native_fallbacks);
+        mode = Mode::kNative;
+        return false;
+    }
     const char* reason = nullptr;
     if (!runtime_start(&reason)) {
         if (g_start_error != 0)

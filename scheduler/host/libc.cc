@@ -50,6 +50,33 @@ int collect_ranges(dl_phdr_info* info, size_t, void* data) {
     return 0;
 }
 
+// Notes of one segment: name and description are padded to four bytes each.
+bool has_go_note(const char* at, size_t bytes) {
+    const char* const end = at + bytes;
+    ElfW(Nhdr) note;
+    while (static_cast<size_t>(end - at) >= sizeof note) {
+        memcpy(&note, at, sizeof note);
+        at += sizeof note;
+        const size_t name_bytes = (note.n_namesz + size_t{3}) & ~size_t{3};
+        const size_t rest_bytes = (note.n_descsz + size_t{3}) & ~size_t{3};
+        const auto left = static_cast<size_t>(end - at);
+        if (left < name_bytes || left - name_bytes < rest_bytes) return false;
+        if (note.n_type == 4 && note.n_namesz == 4 && memcmp(at, "Go\0", 4) == 0) return true;
+        at += name_bytes + rest_bytes;
+    }
+    return false;
+}
+
+int look_for_go(dl_phdr_info* info, size_t, void*) {
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr)& header = info->dlpi_phdr[i];
+        if (header.p_type != PT_NOTE || header.p_align > 4) continue;
+        const auto* notes = reinterpret_cast<const char*>(info->dlpi_addr + header.p_vaddr);
+        if (has_go_note(notes, header.p_memsz)) return 1;
+    }
+    return 0;
+}
+
 }  // namespace
 
 void* libc_symbol(const char* name) { return dlsym(RTLD_NEXT, name); }
@@ -65,6 +92,8 @@ void resolve_libc() {
     auto libc_address = reinterpret_cast<unsigned long>(real_clock_gettime);
     real.dl_iterate_phdr(collect_ranges, &libc_address);
 }
+
+bool go_runtime_is_loaded() { return real.dl_iterate_phdr(look_for_go, nullptr) != 0; }
 
 bool is_in_libc_or_loader(unsigned long pc) {
     return libc_text.contains(pc) || loader_text.contains(pc);
