@@ -24,8 +24,8 @@ void resolve_libc();
 // libc's own definition of `name`, or null.  May allocate; not under a runtime lock.
 void* libc_symbol(const char* name);
 
-// Whether an object that is loaded now has the note of Go's linker (owner "Go", type 4): Go's runtime
-// is in it.  After resolve_libc().
+// Whether an object that is loaded now has the note of Go's linker (owner "Go", type 4): Go's
+// runtime is in it.  After resolve_libc().
 bool go_runtime_is_loaded();
 
 // Address ranges that preemption must know: libc, ld.so, this object, the vDSO.

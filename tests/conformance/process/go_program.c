@@ -1,5 +1,5 @@
-// A program with the note of Go's linker runs on kernel threads: like Go's runtime its threads ask the
-// kernel for their ids by inline system calls and signal each other by them.
+// A program with the note of Go's linker runs on kernel threads: like Go's runtime its threads ask
+// the kernel for their ids by inline system calls and signal each other by them.
 // expect: fibers=0 native_fallbacks=1
 #include <sys/syscall.h>
 
@@ -34,7 +34,7 @@ static pthread_barrier_t barrier;
 static long ids[kThreads];
 
 // Each signals the next one by its id, in a round that everybody has entered.
-static void *works(void *index) {
+static void* works(void* index) {
     const long me = (long)index;
     ids[me] = inline_call(SYS_gettid, 0, 0, 0);
     for (int i = 0; i < kRounds; i++) {
@@ -52,7 +52,7 @@ int main(void) {
     CHECK_OK(sigaction(SIGUSR1, &action, NULL));
     CHECK_OK(pthread_barrier_init(&barrier, NULL, kThreads));
     for (long i = 0; i < kThreads; i++)
-        CHECK_OK(pthread_create(&threads[i], NULL, works, (void *)i));
+        CHECK_OK(pthread_create(&threads[i], NULL, works, (void*)i));
     for (long i = 0; i < kThreads; i++) CHECK_OK(pthread_join(threads[i], NULL));
     printf("%d signals for each of %d threads\n", kRounds, kThreads);
     return 0;
