@@ -22,8 +22,8 @@ static void coroutine(int me) {
     __atomic_store_n(&turn, me - 1, __ATOMIC_RELEASE);
 }
 
-static void *body(void *argument) {
-    char *stack = malloc(kStack);
+static void* body(void* argument) {
+    char* stack = malloc(kStack);
     CHECK(stack != NULL);
     CHECK_EQ(getcontext(&inner), 0);
     inner.uc_stack.ss_sp = stack;
@@ -38,8 +38,8 @@ static void *body(void *argument) {
 int main(void) {
     pthread_t threads[kThreads];
     for (long i = 0; i < kThreads; i++)
-        CHECK_OK(pthread_create(&threads[i], NULL, body, (void *)(i + 1)));
-    body((void *)0);
+        CHECK_OK(pthread_create(&threads[i], NULL, body, (void*)(i + 1)));
+    body((void*)0);
     for (int i = 0; i < kThreads; i++) CHECK_OK(pthread_join(threads[i], NULL));
     printf("turn %d\n", turn_now());
     return 0;
