@@ -43,6 +43,12 @@ void read_options() {
         return;
     }
     if (!options().children) unsetenv("LD_PRELOAD");
+    if (const char* runtime = host::runtime_without_fibers(); runtime != nullptr) {
+        host::warn("this program contains %s; it runs on kernel threads", runtime);
+        mode = Mode::kNative;
+        run_natively();
+        return;
+    }
 #ifdef PFIBER_MUTANTS
     mutate_from_environment();
 #endif
@@ -102,14 +108,6 @@ bool ensure_started() {
         return false;
     }
     resolve_all();
-    // Go's threads take their number from the kernel and signal each other by it, set masks and
-    // alternate stacks and wait by inline system calls: they have to stay kernel threads.
-    if (host::go_runtime_is_loaded()) {
-        if (options().verbose) host::info("Go's runtime is in this process: it runs natively");
-        COUNT(native_fallbacks);
-        mode = Mode::kNative;
-        return false;
-    }
     const char* reason = nullptr;
     if (!runtime_start(&reason)) {
         if (g_start_error != 0)

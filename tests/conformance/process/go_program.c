@@ -1,6 +1,6 @@
 // A program with the note of Go's linker runs on kernel threads: like Go's runtime its threads ask
 // the kernel for their ids by inline system calls and signal each other by them.
-// expect: fibers=0 native_fallbacks=1
+// expect: fibers=0
 #include <sys/syscall.h>
 
 #include "../../support/twin.h"
