@@ -8,7 +8,8 @@
 // left to the next hook):
 //   P1 in the runtime (depth), P2 while the layer above has it pinned,
 //   P3 in libc or ld.so (a lock holder there would make others block in the kernel), P4 on a stack
-//   that is not the fiber's, P5 in the tail of a handler, P6 in a call (no processor to give).
+//   that is not the fiber's while the thread has an alternate one, P5 in the tail of a handler, P6
+//   in a call (no processor to give).
 // Programs run code on stacks with no room for a handler's frame (Erlang's processes) and give each
 // thread an alternate stack then: the handler starts there, and moves its frame to the fiber's
 // stack when it finds that interrupted and anything to do. The handler runs with everything
@@ -24,6 +25,7 @@
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
+#include "scheduler/host/touch.h"
 #include "scheduler/cpu_time.h"
 #include "scheduler/scheduler.h"
 
@@ -135,11 +137,21 @@ bool is_on_own_stack(const Fiber* fiber, const void* context) {
            stack - fiber->alternate_stack >= fiber->alternate_stack_size;
 }
 
+// A coroutine's stack. That of a thread without an alternate stack has room for handlers, since
+// ours has its frame there already; as much again is asked for, so that a guard page is seen.
+bool is_on_coroutine_stack(const Fiber* fiber, const void* context) {
+    const unsigned long stack = host::stack_pointer(context);
+    const auto frame = reinterpret_cast<uintptr_t>(context);
+    if (fiber->alternate_stack_size != 0 || stack <= frame) return false;
+    if (stack > fiber->stack_low && stack <= fiber->stack_top) return false;
+    return host::touch_read(reinterpret_cast<const void*>(frame - (stack - frame)));
+}
+
 bool may_yield_here(Fiber* fiber, const void* context, bool in_libc_too = false) {
     const unsigned long pc = host::program_counter(context);
     return !fiber->in_call && fiber->pinned == 0 &&
            (in_libc_too || !host::is_in_libc_or_loader(pc)) && !host::in_signal_text(pc) &&
-           is_on_own_stack(fiber, context);
+           (is_on_own_stack(fiber, context) || is_on_coroutine_stack(fiber, context));
 }
 
 // With RLIMIT_SIGPENDING used up the kernel delivers a signal and drops what comes with it.

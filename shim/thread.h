@@ -74,8 +74,11 @@ inline Thread* thread_of(Fiber* fiber) { return reinterpret_cast<Thread*>(fiber-
 inline const Thread* thread_of(const Fiber* fiber) {
     return reinterpret_cast<const Thread*>(fiber->client);
 }
-// The fiber behind a pthread_t; null for a thread that is no fiber.
-inline Fiber* fiber_of(pthread_t thread) { return *host::tls_at(thread, &t_owner); }
+// The fiber behind a pthread_t; null for a thread that is no fiber, and for 0, which was never set:
+// libc's own functions say ESRCH to that.
+inline Fiber* fiber_of(pthread_t thread) {
+    return thread == 0 ? nullptr : *host::tls_at(thread, &t_owner);
+}
 inline pthread_t handle_of(const Fiber* fiber) { return fiber->tp; }
 
 // Whose CPU clock it is, by the form of a thread's clock id (clock_getres(2)); null: nobody's.
