@@ -207,9 +207,9 @@ void run_overdue_timers(int64_t now) {
 // The sleeper leaves for events, and what it runs may last: the monitor, which left the timers that
 // come next to it, is to look in time (T1).  Not after a deadline, which many short sleeps end
 // with: there this worker is back in the pollers soon, or the monitor finds out 4 ms later.
-void leave_timers_to_monitor(int64_t now) {
+void leave_timers_to_monitor(int64_t after) {
     const int64_t next = earliest_timer_ns();
-    if (next > now && next < kNever - kYieldLookNs &&
+    if (next > after && next < kNever - kYieldLookNs &&
         next + kYieldLookNs < g_scheduler.monitor_looks_ns.load())
         wake_monitor();
 }
@@ -244,6 +244,7 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
             global_put(fiber);
             fiber = rest;
         }
+        leave_timers_to_monitor(0);  // also those that are due: it finds a processor for them
         return nullptr;
     }
     acquire_processor(worker, processor);

@@ -51,6 +51,7 @@ struct alignas(64) Processor {
         int64_t schedule_since_ns = 0, call_since_ns = 0, quiet_since_ns = 0;
         int64_t cpu_ns = 0, cpu_at_ns = 0;
         int64_t ask_after_ns = 0, ask_pause_ns = 0;  // whether its worker sleeps, of /proc
+        int64_t asked_timer_ns = 0;  // for which it was asked to look around
         uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
 };

@@ -440,6 +440,7 @@ const Workload kWorkloads[] = {
     {"crowded_io", crowded_io},
     {"crowd", crowd},
     {"late_timers", late_timers},
+    {"timers_beside_calls", timers_beside_calls},
     {"uncovered_timers", uncovered_timers},
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},

@@ -18,6 +18,7 @@ void ready_io();
 void crowded_io();
 void crowd();
 void late_timers();
+void timers_beside_calls();
 void uncovered_timers();
 void unfair_mutex();
 void long_rest();
