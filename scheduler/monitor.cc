@@ -172,7 +172,12 @@ bool look_at_running(Processor* processor, int64_t now) {
     // is found asleep some day, what computes uses up its slice.
     const Preempt mode = options().preempt;
     const bool is_hog = is_first || burnt > elapsed / 4;
-    if (mode == Preempt::kOff) return false;
+    if (mode == Preempt::kOff) {
+        // Nobody is interrupted, but who enters a hook gives way there (Go: asyncpreemptoff), so
+        // that a pair that shares a slice in the next slot does not go on for ever.
+        fiber->attention.fetch_or(kAttendPreempt);
+        return false;
+    }
     if (!is_hog && retake_missed(processor, worker, fiber, view, now, quiet_ns)) return true;
     if (mode != Preempt::kTgkill && worker->cpu_timer >= 0) return false;  // else it was refused
     COUNT(preemptions_asked);
