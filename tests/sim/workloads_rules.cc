@@ -7,6 +7,7 @@
 #include <string>
 
 #include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
 #include "tests/sim/workload.h"
 #include "tests/sim/workloads.h"
 
@@ -306,6 +307,93 @@ void old_processor_first() {
     }
 }
 
+// A16: after a rest the monitor looks every 20 us, 50 times; then twice as long each time, up to
+// 10 ms, also while somebody computes.
+void monitor_pace() {
+    sleep_for(400 * kMs);  // longer than it stays awake for
+    const int64_t start = g_machine.sleeps_ended;
+    burn(3 * kMs);
+    const int64_t soon = g_machine.sleeps_ended;
+    burn(997 * kMs);
+    const int64_t later = g_machine.sleeps_ended;
+    if (g_config.verbose)
+        fprintf(stderr, "looks of the monitor: %lld in 3 ms, %lld in a second\n",
+                (long long)(soon - start), (long long)(later - start));
+    expect(soon - start >= 50, "A16, every 20 us at first");
+    expect(later - soon <= 10 + 100 + 10, "A16, every 10 ms in the end");
+}
+
+// A17: the slice shrinks while others wait, to two fifths; what the timer's tick of 4 ms makes of
+// that is two ticks instead of three.
+void shrinking_slice() {
+    if (options().preempt == Preempt::kTgkill) return;  // the monitor knows whole ones only
+    constexpr int64_t kHogs = 8, kEach = 60 * kMs;
+    const int64_t before = COUNT_VALUE(preemptions);
+    Group group(kHogs);
+    for (int64_t i = 0; i < kHogs; i++)
+        go([&group] {
+            burn(kEach);
+            group.done();
+        });
+    group.wait();
+    expect(COUNT_VALUE(preemptions) - before >= kHogs * kEach / (10 * kMs),
+           "A17, a shorter slice while many wait");
+}
+
+// W7: whose calls never have to wait gives way after four of them.
+void calls_in_turn() {
+    constexpr int kCalls = 40;
+    int turns = 0;
+    bool is_over = false;
+    Group group(1);
+    go([&] {
+        for (; !is_over; turns++) let_others();
+        group.done();
+    });
+    for (int i = 0; i < kCalls; i++) {
+        Fiber* fiber = self();
+        RuntimeSection section(fiber);
+        io_took_turn(fiber, 64);
+    }
+    is_over = true;
+    group.wait();
+    expect(turns >= kCalls / 4 - 1 && turns <= kCalls / 4 + 2, "W7, a turn is four calls");
+}
+
+// A34: a descriptor is registered where its fiber waits unless that has clearly more.
+void placement_is_even() {
+    constexpr int kSockets = 64;
+    for (int i = 0; i < kSockets; i++)
+        socket_receive(g_kernel.open_socket(FileKind::kSocket), now() + 5 * kUs);
+    int32_t least = INT32_MAX, most = 0;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        const int32_t count = g_scheduler.processors[i]->poller.registered.load();
+        least = std::min(least, count);
+        most = std::max(most, count);
+    }
+    expect(most <= least + most / 8 + 5, "A34, an even placement");
+}
+
+// A35: after eight waits elsewhere a descriptor follows its fiber, unless that has clearly more.
+void descriptors_follow() {
+    for (int i = 0; i < 16; i++) {
+        const int fd = g_kernel.open_socket(FileKind::kSocket);
+        int elsewhere = 0;
+        for (int k = 0; k < 40; k++) {
+            const Processor* here = self()->worker->processor;
+            const int before = descriptor_if_known(fd) ? descriptor_if_known(fd)->poller : 0;
+            elsewhere = before == 0 || before == here->id + 1 ? 0 : elsewhere + 1;
+            socket_receive(fd, now() + 5 * kUs);
+            if (elsewhere < 8) continue;
+            const Poller& old = g_scheduler.processors[before - 1]->poller;
+            const bool has_more = here->poller.registered.load() > old.registered.load() * 9 / 8;
+            expect(has_more || descriptor_if_known(fd)->poller == here->id + 1,
+                   "A35, descriptors follow their fibers");
+            break;
+        }
+    }
+}
+
 }  // namespace
 
 void rules() {
@@ -322,10 +410,17 @@ void rules() {
         batch_order();
         preempted_is_last();
         no_lock_for_nobody();
+        monitor_pace();
+        shrinking_slice();
+        calls_in_turn();
     } else {
         old_processor_first();
         pairs_wake_nobody();
         half_of_them_spin();
+        if (options().pollers == Pollers::kProcessor) {
+            placement_is_even();
+            descriptors_follow();
+        }
     }
     last_in_first_out();
     retake_conditions();
