@@ -154,7 +154,8 @@ bool look_at_running(Processor* processor, int64_t now) {
     if (age < kMissedAfterNs) return false;
     // The same fiber for a while: does its worker burn CPU time?
     const int tid = worker->tid.load(std::memory_order_relaxed);
-    const int64_t cpu = host::thread_cpu_ns(tid);
+    int64_t cpu = host::thread_cpu_ns(tid);
+    if (cpu < 0) cpu = 0;  // a filter refuses it: /proc tells
     const bool is_first = seen.cpu_ns < 0;
     const int64_t burnt = cpu - seen.cpu_ns, elapsed = now - seen.cpu_at_ns;
     seen.cpu_ns = cpu;
