@@ -88,19 +88,22 @@ bool runs_locked_fiber() {
            (self->worker->locked_fiber != nullptr || self->worker->must_end);
 }
 
-// A dead worker whose kernel thread has left its stack, or new memory.
+// A dead worker whose kernel thread has left its stack, or new memory.  With thousands in calls and
+// none dead, none is looked for.
 Worker* worker_memory() {
-    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr;
-         worker = worker->all_next) {
+    Worker* worker = g_scheduler.dead_workers.load() > 0 ? g_scheduler.workers.load() : nullptr;
+    for (; worker != nullptr; worker = worker->all_next) {
         int expected = 0;
-        if (worker->tid.load(std::memory_order_acquire) == 0 &&
-            worker->tid.compare_exchange_strong(expected, -1))
-            return worker;
+        if (worker->tid.load(std::memory_order_acquire) != 0 ||
+            !worker->tid.compare_exchange_strong(expected, -1))
+            continue;
+        g_scheduler.dead_workers.fetch_sub(1);
+        return worker;
     }
     const long memory = host::raw_mmap(nullptr, sizeof(Worker), PROT_READ | PROT_WRITE,
                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (host::is_error(memory)) return nullptr;
-    auto* worker = new (reinterpret_cast<void*>(memory)) Worker;
+    worker = new (reinterpret_cast<void*>(memory)) Worker;
     worker->tid.store(-1);
     if (!host::kernel_thread_memory_create(&worker->memory, kSchedulerStackBytes)) {
         host::raw_munmap(worker, sizeof(Worker));
@@ -142,6 +145,12 @@ Worker* create_worker() {
     return worker;
 }
 
+// One whose kernel thread was refused.
+void discard_worker(Worker* worker) {
+    g_scheduler.dead_workers.fetch_add(1);
+    worker->tid.store(0);
+}
+
 // Go: startm. With a processor in hand; it runs on a sleeping or a new worker.
 void start_worker(Processor* processor, bool spinning) {
     Worker* worker = nullptr;
@@ -181,7 +190,7 @@ void start_worker(Processor* processor, bool spinning) {
             -rc);
     if (worker != nullptr) {
         worker->next_processor = nullptr;
-        worker->tid.store(0);
+        discard_worker(worker);
     }
     if (spinning) g_scheduler.spinning.fetch_sub(1);
     {
@@ -248,6 +257,7 @@ void end_worker(Worker* worker) {
     if (g_scheduler.sleeper_deadline_ns.load() != 0) break_sleeper();
     preempt_worker_ending(worker);
     g_scheduler.worker_count.fetch_sub(1);
+    g_scheduler.dead_workers.fetch_add(1);
     host::kernel_thread_exit();
 }
 

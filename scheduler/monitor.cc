@@ -72,6 +72,8 @@ bool retake_from_call(Processor* processor, int64_t now) {
         seen.call_since_ns = now;
         if (!is_over) return false;
     }
+    // Rung, it looks twice within less than its shortest sleep.
+    if (!is_over && now - seen.call_since_ns < kShortestSleepNs) return false;
     const bool others_idle =
         g_scheduler.idle_processor_count.load() + g_scheduler.spinning.load() > 0;
     if (processor->queue.is_empty() && others_idle && now - seen.call_since_ns < kLongestSleepNs)

@@ -452,6 +452,7 @@ const Workload kWorkloads[] = {
     {"resizing", resizing},
     {"grown", grown},
     {"returns", returns},
+    {"many_workers", many_workers},
     {"predicted", predicted},
     {"rules", rules},
 };

@@ -30,6 +30,7 @@ void fairness();
 void resizing();
 void grown();
 void returns();
+void many_workers();
 void predicted();
 void rules();
 

@@ -260,22 +260,25 @@ void last_in_first_out() {
     expect(used.size() <= 5, "A15, idle workers: last in, first out");
 }
 
-// A18: a call keeps its processor for a slice when nobody else wants it and others are idle, and is
-// left alone when it is short; not when somebody waits.
+// A18: a call keeps its processor while it is short, or nobody else wants that and others are idle;
+// not when somebody waits, and not longer than a slice.  After a rest the monitor looks every 20
+// us.
 void retake_conditions() {
     const bool has_idle = g_scheduler.processor_count > 1;
-    sleep_for(30 * kMs);
+    sleep_for(400 * kMs);
     int64_t retakes = COUNT_VALUE(retakes);
-    short_call(5 * kUs);
+    for (int i = 0; i < 20; i++) {
+        short_call(8 * kUs);
+        burn(8 * kUs);
+    }
     expect(COUNT_VALUE(retakes) == retakes, "A18, a short call keeps its processor");
     if (has_idle) {
-        short_call(4 * kMs);
+        short_call(500 * kUs);
         expect(COUNT_VALUE(retakes) == retakes, "A18, nobody wants the processor");
         short_call(60 * kMs);
         expect(COUNT_VALUE(retakes) == retakes + 1, "A18, a slice is over");
     }
     if (has_idle) return;
-    // The first call wakes the monitor up: it looks every 20 us when the second one begins.
     int64_t waited = 0;
     Group group(2);
     go([&] {
@@ -292,6 +295,37 @@ void retake_conditions() {
     group.wait();
     expect(COUNT_VALUE(retakes) == retakes + 2, "A18, taken twice");
     expect(waited < kMs, "A18, somebody waits");
+}
+
+// A18: who goes from one short call to the next, of which no look of the monitor sees the same one
+// twice, has a slice like everybody else, by the wall clock.
+void calls_end_a_slice() {
+    int64_t waited = 0;
+    const int64_t start = now();
+    go([&] { waited = now() - start; });
+    while (waited == 0 && now() - start < 200 * kMs) short_call(15 * kUs);
+    expect(waited > 0, "A18, the slice of one that goes from call to call");
+}
+
+// A26: who comes back finds its old processor in somebody else's call and takes it from there; the
+// monitor, which rests for 10 ms at a time then, would do so later.
+void old_processor_from_a_call() {
+    constexpr int kRounds = 6;
+    int64_t late = 0;
+    for (int i = 0; i < kRounds; i++) {
+        sleep_for(40 * kMs);
+        burn(5 * kMs);
+        Group group(1);
+        go([&group] {
+            short_call(3 * kMs);
+            group.done();
+        });
+        const int64_t start = now();
+        blocking_call(200 * kUs);
+        late += now() - start - 200 * kUs;
+        group.wait();
+    }
+    expect(late < kRounds * kMs / 2, "A26, the old processor out of a call");
 }
 
 // A26: who comes back from a call has its old processor again if that is idle, although another one
@@ -413,6 +447,8 @@ void rules() {
         monitor_pace();
         shrinking_slice();
         calls_in_turn();
+        calls_end_a_slice();
+        old_processor_from_a_call();
     } else {
         old_processor_first();
         pairs_wake_nobody();
