@@ -38,33 +38,27 @@ void worker_entry(void* argument) {
     schedule_loop(worker);
 }
 
-Worker* pop_idle_worker() {  // scheduler lock held
-    Worker* worker = g_scheduler.idle_workers;
-    if (worker == nullptr) return nullptr;
-    g_scheduler.idle_workers = worker->idle_next;
-    worker->idle_next = nullptr;
+void remove_idle_worker(Worker* worker) {  // scheduler lock held
+    (worker->idle_prev != nullptr ? worker->idle_prev->idle_next : g_scheduler.idle_workers) =
+        worker->idle_next;
+    if (worker->idle_next != nullptr) worker->idle_next->idle_prev = worker->idle_prev;
+    worker->idle_next = worker->idle_prev = nullptr;
     worker->is_idle = false;
     g_scheduler.idle_worker_count.fetch_sub(1);
+}
+
+Worker* pop_idle_worker() {  // scheduler lock held
+    Worker* worker = g_scheduler.idle_workers;
+    if (worker != nullptr) remove_idle_worker(worker);
     return worker;
 }
 
 void push_idle_worker(Worker* worker) {  // scheduler lock held
     worker->idle_next = g_scheduler.idle_workers;
+    if (worker->idle_next != nullptr) worker->idle_next->idle_prev = worker;
     worker->is_idle = true;
     g_scheduler.idle_workers = worker;
     g_scheduler.idle_worker_count.fetch_add(1);
-}
-
-bool remove_idle_worker(Worker* worker) {  // scheduler lock held
-    for (Worker** at = &g_scheduler.idle_workers; *at != nullptr; at = &(*at)->idle_next) {
-        if (*at != worker) continue;
-        *at = worker->idle_next;
-        worker->idle_next = nullptr;
-        worker->is_idle = false;
-        g_scheduler.idle_worker_count.fetch_sub(1);
-        return true;
-    }
-    return false;
 }
 
 void post(Worker* worker) {
@@ -228,12 +222,13 @@ void stop_worker(Worker* worker) {
             deadline = Platform::now_ns() + options().spare_ms * 1000000;
     }
     if (!await_post(worker, deadline)) {
-        bool removed = false;
+        bool was_idle = false;
         {
             LockGuard guard(g_scheduler.lock);
-            removed = remove_idle_worker(worker);
+            was_idle = worker->is_idle;
+            if (was_idle) remove_idle_worker(worker);
         }
-        if (removed) end_worker(worker);
+        if (was_idle) end_worker(worker);
         await_post(worker, kNever);  // somebody chose it at the last moment
     }
     Processor* processor = worker->next_processor;

@@ -99,9 +99,9 @@ void Machine::exit_thread() {
 }
 
 KernelThread* Machine::find(int tid) {
-    for (KernelThread* thread : threads)
-        if (thread->tid == tid && thread->run != Run::kDead) return thread;
-    return nullptr;
+    // In the order in which they were made, with numbers in a row.
+    const auto at = static_cast<size_t>(tid - threads[0]->tid);
+    return at < threads.size() && threads[at]->run != Run::kDead ? threads[at] : nullptr;
 }
 
 // ---- CPUs
