@@ -440,7 +440,6 @@ const Workload kWorkloads[] = {
     {"crowded_io", crowded_io},
     {"crowd", crowd},
     {"late_timers", late_timers},
-    {"timers_beside_calls", timers_beside_calls},
     {"uncovered_timers", uncovered_timers},
     {"unfair_mutex", unfair_mutex},
     {"long_rest", long_rest},
@@ -452,9 +451,11 @@ const Workload kWorkloads[] = {
     {"resizing", resizing},
     {"grown", grown},
     {"returns", returns},
-    {"many_workers", many_workers},
     {"predicted", predicted},
     {"rules", rules},
+    // Not beside resizing, see kAloneCount.
+    {"timers_beside_calls", timers_beside_calls},
+    {"many_workers", many_workers},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 
