@@ -19,7 +19,8 @@ struct WaitNode {
     bool linked = false;
     bool handed = false;  // the waker gave the object itself; valid after a successful claim
     uint32_t bits = 0;
-    int32_t priority = 0;  // higher ones are woken first (Linux: futex waiters)
+    uint32_t identity = 0;  // for `hand`: what the object names its owner by
+    int32_t priority = 0;   // higher ones are woken first (Linux: futex waiters)
     int64_t since_ns = 0;
     ParkWord<P>* park = nullptr;
     uint32_t sequence = 0;

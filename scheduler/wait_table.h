@@ -111,9 +111,11 @@ class WaitTable {
     }
 
     // Unlocking: gives the object to the oldest waiter if it has waited for `fair_ns`; otherwise
-    // calls `release()` under the lock and wakes the oldest.
-    template <class Release, class Sink>
-    void release_or_hand_over(const void* address, int64_t fair_ns, Release release, Sink sink) {
+    // calls `release()` under the lock and wakes the oldest.  `hand(identity)` names the new owner
+    // before it can run, under the lock; one that has given up meanwhile may be named first.
+    template <class Hand, class Release, class Sink>
+    void release_or_hand_over(const void* address, int64_t fair_ns, Hand hand, Release release,
+                              Sink sink) {
         Bucket& bucket = bucket_of(address);
         if (bucket.nobody_waits()) {
             release();
@@ -133,6 +135,7 @@ class WaitTable {
                 bucket.unlink(node);
                 bucket.withdraw();
                 node->handed = true;
+                hand(node->identity);
                 if (claim(node, sink)) {
                     bucket.lock.release();
                     return;
