@@ -41,7 +41,7 @@ bool bind_to_new_worker(Fiber* fiber) {
         fiber->locked_worker = nullptr;
         fiber->lock_count = 0;
         worker->locked_fiber = nullptr;
-        worker->tid.store(0);
+        discard_worker(worker);
         return false;
     }
     COUNT(locked);

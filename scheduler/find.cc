@@ -225,11 +225,18 @@ void note_absence(Worker* worker, int64_t now) {
     g_scheduler.absence_ns.store(absence, std::memory_order_relaxed);
 }
 
+// The monitor, which left the timers that come next to the sleeper, is to look in time (T1) for one
+// within (after, until).
+void leave_timers_to_monitor(int64_t after, int64_t until) {
+    const int64_t next = earliest_timer_ns();
+    if (next > after && next < until && next + kYieldLookNs < g_scheduler.monitor_looks_ns.load())
+        wake_monitor();
+}
+
 // The sleeper leaves with work, which may last, and nobody sees what comes next.  Where that would
 // be long, the next worker sleeps there; it is woken for nothing otherwise, each time.  The
-// monitor, which left the timers that come next to the sleeper, is to look in time for one that
-// comes meanwhile (T1).  Not after a deadline, which many short sleeps end with: there this worker
-// is back in the pollers soon, or the monitor finds out 4 ms later.
+// monitor is told of a timer that comes meanwhile; not after a deadline, which many short sleeps
+// end with: there this worker is back in the pollers soon, or the monitor finds out 4 ms later.
 void leave_pollers(Worker* worker, int64_t now, bool with_events) {
     constexpr int64_t kUnattendedNs = 1000000;
     worker->left_pollers_ns = now;
@@ -239,10 +246,7 @@ void leave_pollers(Worker* worker, int64_t now, bool with_events) {
         worker->left_cpu_ns = host::clock_ns(CLOCK_THREAD_CPUTIME_ID);
         if (g_scheduler.idle_processor_count.load() > 0) wake_worker();
     }
-    const int64_t next = earliest_timer_ns();
-    if (with_events && next > now && next < now + 2 * absence + kYieldLookNs &&
-        next + kYieldLookNs < g_scheduler.monitor_looks_ns.load())
-        wake_monitor();
+    if (with_events) leave_timers_to_monitor(now, now + 2 * absence + kYieldLookNs);
 }
 
 // Last resort of an idle worker: one of them sleeps in the pollers until an event or the earliest
@@ -275,6 +279,8 @@ Fiber* sleep_for_events(Worker* worker, bool* retry) {
             global_put(fiber);
             fiber = rest;
         }
+        // Also those that are due: it finds a processor for them.
+        leave_timers_to_monitor(0, kNever - kYieldLookNs);
         return nullptr;
     }
     acquire_processor(worker, processor);

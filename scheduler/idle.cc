@@ -38,33 +38,27 @@ void worker_entry(void* argument) {
     schedule_loop(worker);
 }
 
-Worker* pop_idle_worker() {  // scheduler lock held
-    Worker* worker = g_scheduler.idle_workers;
-    if (worker == nullptr) return nullptr;
-    g_scheduler.idle_workers = worker->idle_next;
-    worker->idle_next = nullptr;
+void remove_idle_worker(Worker* worker) {  // scheduler lock held
+    (worker->idle_prev != nullptr ? worker->idle_prev->idle_next : g_scheduler.idle_workers) =
+        worker->idle_next;
+    if (worker->idle_next != nullptr) worker->idle_next->idle_prev = worker->idle_prev;
+    worker->idle_next = worker->idle_prev = nullptr;
     worker->is_idle = false;
     g_scheduler.idle_worker_count.fetch_sub(1);
+}
+
+Worker* pop_idle_worker() {  // scheduler lock held
+    Worker* worker = g_scheduler.idle_workers;
+    if (worker != nullptr) remove_idle_worker(worker);
     return worker;
 }
 
 void push_idle_worker(Worker* worker) {  // scheduler lock held
     worker->idle_next = g_scheduler.idle_workers;
+    if (worker->idle_next != nullptr) worker->idle_next->idle_prev = worker;
     worker->is_idle = true;
     g_scheduler.idle_workers = worker;
     g_scheduler.idle_worker_count.fetch_add(1);
-}
-
-bool remove_idle_worker(Worker* worker) {  // scheduler lock held
-    for (Worker** at = &g_scheduler.idle_workers; *at != nullptr; at = &(*at)->idle_next) {
-        if (*at != worker) continue;
-        *at = worker->idle_next;
-        worker->idle_next = nullptr;
-        worker->is_idle = false;
-        g_scheduler.idle_worker_count.fetch_sub(1);
-        return true;
-    }
-    return false;
 }
 
 void post(Worker* worker) {
@@ -88,19 +82,22 @@ bool runs_locked_fiber() {
            (self->worker->locked_fiber != nullptr || self->worker->must_end);
 }
 
-// A dead worker whose kernel thread has left its stack, or new memory.
+// A dead worker whose kernel thread has left its stack, or new memory.  With thousands in calls and
+// none dead, none is looked for.
 Worker* worker_memory() {
-    for (Worker* worker = g_scheduler.workers.load(); worker != nullptr;
-         worker = worker->all_next) {
+    Worker* worker = g_scheduler.dead_workers.load() > 0 ? g_scheduler.workers.load() : nullptr;
+    for (; worker != nullptr; worker = worker->all_next) {
         int expected = 0;
-        if (worker->tid.load(std::memory_order_acquire) == 0 &&
-            worker->tid.compare_exchange_strong(expected, -1))
-            return worker;
+        if (worker->tid.load(std::memory_order_acquire) != 0 ||
+            !worker->tid.compare_exchange_strong(expected, -1))
+            continue;
+        g_scheduler.dead_workers.fetch_sub(1);
+        return worker;
     }
     const long memory = host::raw_mmap(nullptr, sizeof(Worker), PROT_READ | PROT_WRITE,
                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (host::is_error(memory)) return nullptr;
-    auto* worker = new (reinterpret_cast<void*>(memory)) Worker;
+    worker = new (reinterpret_cast<void*>(memory)) Worker;
     worker->tid.store(-1);
     if (!host::kernel_thread_memory_create(&worker->memory, kSchedulerStackBytes)) {
         host::raw_munmap(worker, sizeof(Worker));
@@ -142,6 +139,12 @@ Worker* create_worker() {
     return worker;
 }
 
+// One whose kernel thread was refused.
+void discard_worker(Worker* worker) {
+    g_scheduler.dead_workers.fetch_add(1);
+    worker->tid.store(0);
+}
+
 // Go: startm. With a processor in hand; it runs on a sleeping or a new worker.
 void start_worker(Processor* processor, bool spinning) {
     Worker* worker = nullptr;
@@ -181,7 +184,7 @@ void start_worker(Processor* processor, bool spinning) {
             -rc);
     if (worker != nullptr) {
         worker->next_processor = nullptr;
-        worker->tid.store(0);
+        discard_worker(worker);
     }
     if (spinning) g_scheduler.spinning.fetch_sub(1);
     {
@@ -219,12 +222,13 @@ void stop_worker(Worker* worker) {
             deadline = Platform::now_ns() + options().spare_ms * 1000000;
     }
     if (!await_post(worker, deadline)) {
-        bool removed = false;
+        bool was_idle = false;
         {
             LockGuard guard(g_scheduler.lock);
-            removed = remove_idle_worker(worker);
+            was_idle = worker->is_idle;
+            if (was_idle) remove_idle_worker(worker);
         }
-        if (removed) end_worker(worker);
+        if (was_idle) end_worker(worker);
         await_post(worker, kNever);  // somebody chose it at the last moment
     }
     Processor* processor = worker->next_processor;
@@ -248,6 +252,7 @@ void end_worker(Worker* worker) {
     if (g_scheduler.sleeper_deadline_ns.load() != 0) break_sleeper();
     preempt_worker_ending(worker);
     g_scheduler.worker_count.fetch_sub(1);
+    g_scheduler.dead_workers.fetch_add(1);
     host::kernel_thread_exit();
 }
 

@@ -47,16 +47,34 @@ bool work_waits(Processor* processor) {
            processor->poller.waiters.load(std::memory_order_relaxed) > 0;
 }
 
+// Whether the fiber of the last round runs on, or one that shares its slice.
+bool is_same_turn(Processor* processor, uint32_t tick, int64_t now) {
+    auto& seen = processor->observed;
+    if (tick == seen.schedule_tick) return true;
+    seen.schedule_tick = tick;
+    seen.schedule_since_ns = seen.quiet_since_ns = now;
+    seen.cpu_ns = -1;
+    seen.switches = 0;
+    seen.ask_after_ns = seen.ask_pause_ns = 0;
+    return false;
+}
+
 // Go: retake. A processor in a call is taken when the same call was seen in two rounds and somebody
-// could use it, or after a slice in any case.
+// could use it, or after a slice in any case.  Who goes from call to call uses next to no CPU time,
+// so its slice is over by the wall clock: then any call will do.
 bool retake_from_call(Processor* processor, int64_t now) {
     auto& seen = processor->observed;
+    const uint32_t turn = processor->schedule_tick.load(std::memory_order_relaxed);
+    const bool is_over = is_same_turn(processor, turn, now) && work_waits(processor) &&
+                         now - seen.schedule_since_ns >= options().slice_ms * 1000000;
     const uint32_t tick = processor->call_tick.load(std::memory_order_relaxed);
     if (tick != seen.call_tick) {
         seen.call_tick = tick;
         seen.call_since_ns = now;
-        return false;
+        if (!is_over) return false;
     }
+    // Rung, it looks twice within less than its shortest sleep.
+    if (!is_over && now - seen.call_since_ns < kShortestSleepNs) return false;
     const bool others_idle =
         g_scheduler.idle_processor_count.load() + g_scheduler.spinning.load() > 0;
     if (processor->queue.is_empty() && others_idle && now - seen.call_since_ns < kLongestSleepNs)
@@ -126,16 +144,8 @@ bool look_at_running(Processor* processor, int64_t now) {
     auto& seen = processor->observed;
     ProcessorView view;
     if (!view_running(processor, &view)) return false;
-    const uint32_t tick = view.schedule_tick;
     Worker* worker = processor->worker;
-    if (tick != seen.schedule_tick || worker == nullptr) {
-        seen.schedule_tick = tick;
-        seen.schedule_since_ns = seen.quiet_since_ns = now;
-        seen.cpu_ns = -1;
-        seen.switches = 0;
-        seen.ask_after_ns = seen.ask_pause_ns = 0;
-        return false;
-    }
+    if (!is_same_turn(processor, view.schedule_tick, now) || worker == nullptr) return false;
     if (has_ring(worker) && work_waits(processor)) {
         Fiber* fiber = worker->current;
         if (!fiber->is_scheduler && fiber->depth == 0 && ring_shows_sleep(processor, worker) &&
@@ -147,7 +157,8 @@ bool look_at_running(Processor* processor, int64_t now) {
     if (age < kMissedAfterNs) return false;
     // The same fiber for a while: does its worker burn CPU time?
     const int tid = worker->tid.load(std::memory_order_relaxed);
-    const int64_t cpu = host::thread_cpu_ns(tid);
+    int64_t cpu = host::thread_cpu_ns(tid);
+    if (cpu < 0) cpu = 0;  // a filter refuses it: /proc tells
     const bool is_first = seen.cpu_ns < 0;
     const int64_t burnt = cpu - seen.cpu_ns, elapsed = now - seen.cpu_at_ns;
     seen.cpu_ns = cpu;
@@ -165,7 +176,12 @@ bool look_at_running(Processor* processor, int64_t now) {
     // is found asleep some day, what computes uses up its slice.
     const Preempt mode = options().preempt;
     const bool is_hog = is_first || burnt > elapsed / 4;
-    if (mode == Preempt::kOff) return false;
+    if (mode == Preempt::kOff) {
+        // Nobody is interrupted, but who enters a hook gives way there (Go: asyncpreemptoff), so
+        // that a pair that shares a slice in the next slot does not go on for ever.
+        fiber->attention.fetch_or(kAttendPreempt);
+        return false;
+    }
     if (!is_hog && retake_missed(processor, worker, fiber, view, now, quiet_ns)) return true;
     if (mode != Preempt::kTgkill && worker->cpu_timer >= 0) return false;  // else it was refused
     COUNT(preemptions_asked);
@@ -193,21 +209,43 @@ bool look_at_poller(Processor* processor, int64_t now) {
     return true;
 }
 
-// Timers of a processor that runs on.  Who enters a hook lets its worker look around, which is
-// soonest; they wait for nobody who does not.
-void look_at_timers(Processor* processor, ProcessorStatus status, int64_t now) {
-    const int64_t timer = processor->timers.earliest_ns();
-    const int64_t late = now - timer;
-    if (late < kTimerAskNs) return;
-    if (late > kTimerLateNs || status != ProcessorStatus::kRunning) {
-        run_timers(processor, now);  // says nothing about how soon to look again
-        return;
-    }
-    asked_timer_ns = timer;
+bool somebody_is_free() {
+    return g_scheduler.idle_processor_count.load() + g_scheduler.spinning.load() > 0;
+}
+
+// Its worker runs the timers when the fiber enters a hook or returns from its call.
+void ask_for_timers(Processor* processor, int64_t timer) {
+    asked_timer_ns = processor->observed.asked_timer_ns = timer;
     processor->look_around.store(kLookForAll, std::memory_order_relaxed);
     Worker* worker = processor->worker;
     Fiber* fiber = worker == nullptr ? nullptr : worker->current;
     if (fiber != nullptr && !fiber->is_scheduler) fiber->attention.fetch_or(kAttendPreempt);
+}
+
+// Timers of a processor that runs on.  Who enters a hook lets its worker look around, which is
+// soonest; they wait for nobody who does not.  Whom the monitor wakes itself waits in the global
+// queue: with nobody free, those of one in a call are left to whoever gets it from there, and those
+// of one that is handed over to its next worker.
+void look_at_timers(Processor* processor, ProcessorStatus status, int64_t now) {
+    const int64_t timer = processor->timers.earliest_ns();
+    const int64_t late = now - timer;
+    if (late < kTimerAskNs) return;
+    const bool has_free = somebody_is_free();
+    if (status == ProcessorStatus::kIdle && !has_free) return;
+    if (status == ProcessorStatus::kInCall && !has_free) {
+        if (processor->observed.asked_timer_ns != timer) {
+            ask_for_timers(processor, timer);
+        } else if (take_from_call(processor, ProcessorStatus::kIdle)) {
+            COUNT(retakes);
+            hand_off(processor);
+        }
+        look_again_ns = kShortestSleepNs;
+    } else if (late > kTimerLateNs || status != ProcessorStatus::kRunning) {
+        run_timers(processor, now);  // says nothing about how soon to look again
+        if (!has_free) look_again_ns = kShortestSleepNs;
+    } else {
+        ask_for_timers(processor, timer);
+    }
 }
 
 // Somebody sleeps in the pollers and will wake up for it.
@@ -246,18 +284,12 @@ bool one_round(int64_t now) {
     for (int i = 0; i < g_scheduler.processor_count; i++) {
         Processor* processor = g_scheduler.processors[i];
         const ProcessorStatus status = processor->status.load();
-        switch (status) {
-            case ProcessorStatus::kInCall:
-                did_something |= retake_from_call(processor, now);
-                break;
-            case ProcessorStatus::kRunning:
-                did_something |= look_at_running(processor, now);
-                break;
-            case ProcessorStatus::kIdle:
-            case ProcessorStatus::kStopped:
-                break;
-        }
-        if (!everything_idle()) look_at_timers(processor, status, now);
+        const bool is_taken =
+            (status == ProcessorStatus::kInCall && retake_from_call(processor, now)) ||
+            (status == ProcessorStatus::kRunning && look_at_running(processor, now));
+        did_something |= is_taken;
+        // Who has it now runs its timers first.
+        if (!is_taken && !everything_idle()) look_at_timers(processor, status, now);
     }
     if (g_scheduler.sleeper_deadline_ns.load() != 0) sleeper_seen_ns = now;
     // Those of removed processors may hold what the kernel did not let them move.

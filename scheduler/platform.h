@@ -1,6 +1,6 @@
 // What the scheduler's protocols need from the machine, in one type.
 //
-// The protocol headers (run_queue.h, park_word.h, wait_bucket.h, wake_words.h, poller_gate.h,
+// The protocol headers (run_queue.h, park_word.h, wait_table.h, wake_words.h, poller_gate.h,
 // timer_heap.h, lock.h) are templates over a type with these members; the program uses
 // LinuxPlatform, the model tests and the simulator bring their own.  Between any two steps of a
 // protocol stands a chaos_point(): nothing in production unless PFIBER_CHAOS_SEED is set, a

@@ -51,6 +51,7 @@ struct alignas(64) Processor {
         int64_t schedule_since_ns = 0, call_since_ns = 0, quiet_since_ns = 0;
         int64_t cpu_ns = 0, cpu_at_ns = 0;
         int64_t ask_after_ns = 0, ask_pause_ns = 0;  // whether its worker sleeps, of /proc
+        int64_t asked_timer_ns = 0;                  // for which it was asked to look around
         uint64_t switches = 0;  // position in the worker's ring; 0: not asleep then
     } observed;
 };
@@ -101,7 +102,7 @@ struct Worker {
     bool is_monitor = false;
     bool is_lent = false;  // the monitor's, while it runs fibers (rescue.cc)
     Platform::Atomic<uint32_t> wake_word{0};
-    Worker* idle_next = nullptr;
+    Worker *idle_next = nullptr, *idle_prev = nullptr;
     Worker* all_next = nullptr;
     bool is_idle = false;
     int64_t left_pollers_ns = 0;    // 0, or when it did, with work and all pollers unattended

@@ -7,6 +7,7 @@
 #include "scheduler/scheduler.h"
 
 #include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
 #include "scheduler/cpu_time.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
@@ -288,7 +289,8 @@ void let_created_run(Fiber* creator) {
 }
 
 void yield_preempted(Fiber* fiber) {
-    COUNT(preemptions);
+    // With PFIBER_PREEMPT=off it gives way by itself.
+    if (options().preempt != Preempt::kOff) COUNT(preemptions);
     const Worker* before = fiber->worker;
     if (before->processor != nullptr)
         before->processor->look_around.store(kLookForEvents, std::memory_order_relaxed);

@@ -39,6 +39,7 @@ struct Scheduler : WakeWords<Platform>, WorldWords<Platform> {
     Processor* processors[kMaxProcessors] = {};
     Platform::Atomic<Worker*> workers{nullptr};        // every worker ever made, newest first
     Platform::Atomic<int32_t> worker_count{0};         // alive
+    std::atomic<int32_t> dead_workers{0};              // their threads may not be gone yet
     Platform::Atomic<int64_t> sleeper_deadline_ns{0};  // 0: nobody sleeps in the pollers
     // The earliest timer that the monitor's present sleep takes into account; it is rung for an
     // earlier one of a processor that runs on (T1).
@@ -86,7 +87,8 @@ Processor* take_idle_processor();                              // scheduler lock
 void put_idle_processor(Processor* processor);                 // scheduler lock held (Go: pidleput)
 void acquire_processor(Worker* worker, Processor* processor);  // off every list, nobody's
 Processor* release_processor(Worker* worker);                  // its status is left as it is
-Worker* create_worker();              // its record only, no kernel thread yet; null: no memory
+Worker* create_worker();  // its record only, no kernel thread yet; null: no memory
+void discard_worker(Worker* worker);
 void reset_spinning(Worker* worker);  // Go: resetspinning
 [[noreturn]] void end_worker(Worker* worker);
 

@@ -13,7 +13,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/scheduler.h"
-#include "scheduler/wait_bucket.h"
+#include "scheduler/wait_table.h"
 
 namespace pfiber {
 

@@ -1,7 +1,7 @@
 // Waiting keyed by an address: the base of every synchronisation object and of private futexes.
 //
 // Fibers park, foreign kernel threads (and every thread before the start) sleep on a futex of their
-// own; both can be woken by both.  The queues themselves are in wait_bucket.h; the validation runs
+// own; both can be woken by both.  The queues themselves are in wait_table.h; the validation runs
 // under the bucket's lock (Q3), whoever unlinks a waiter settles the object's counts for it (Q4).
 // Wakers touch nothing of the object but its address.
 #pragma once

@@ -1,6 +1,6 @@
 // The wait queues under every interleaving: Q3, no wake-up is lost between validation and wake;
 // deadlines, hand-over and requeue lose none either.
-#include "scheduler/wait_bucket.h"
+#include "scheduler/wait_table.h"
 
 #include <gtest/gtest.h>
 

@@ -12,7 +12,8 @@ inline constexpr int64_t kUs = 1000, kMs = 1000000;
 // What stands before a slice is over: 10 ms, the timer's tick; where the monitor sees to it, its
 // longest sleep as well.
 inline int64_t turn_ns() {
-    const bool by_monitor = options().preempt == Preempt::kTgkill || g_config.faults;
+    const Preempt mode = options().preempt;
+    const bool by_monitor = mode == Preempt::kTgkill || mode == Preempt::kOff || g_config.faults;
     return by_monitor ? 26 * kMs : 17 * kMs;
 }
 

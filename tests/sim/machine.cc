@@ -99,9 +99,9 @@ void Machine::exit_thread() {
 }
 
 KernelThread* Machine::find(int tid) {
-    for (KernelThread* thread : threads)
-        if (thread->tid == tid && thread->run != Run::kDead) return thread;
-    return nullptr;
+    // In the order in which they were made, with numbers in a row.
+    const auto at = static_cast<size_t>(tid - threads[0]->tid);
+    return at < threads.size() && threads[at]->run != Run::kDead ? threads[at] : nullptr;
 }
 
 // ---- CPUs
@@ -149,8 +149,7 @@ void Machine::at(int64_t ns, std::function<void()> happen) {
 
 void Machine::compute_due() {
     int64_t due = world_.empty() ? INT64_MAX : world_.begin()->first;
-    for (const KernelThread* thread : threads)
-        if (thread->wake_at_ps < due) due = thread->wake_at_ps;
+    if (!sleeping_.empty() && *sleeping_.begin() < due) due = *sleeping_.begin();
     int64_t stepping = 0;
     for (const KernelThread* thread : on_cpu_) {
         if (thread->computing) {
@@ -169,18 +168,25 @@ void Machine::compute_due() {
     g_ps_per_ns = stepping == 0 ? 1000 : 1000 / stepping + 1;
 }
 
+void Machine::wake_at(KernelThread* thread, int64_t ps) {
+    if (thread->wake_at_ps != INT64_MAX) sleeping_.erase(sleeping_.find(thread->wake_at_ps));
+    if (ps != INT64_MAX) sleeping_.insert(ps);
+    thread->wake_at_ps = ps;
+}
+
 void Machine::things_due() {
     while (!world_.empty() && world_.begin()->first <= g_clock_ps) {
         auto happen = std::move(world_.begin()->second);
         world_.erase(world_.begin());
         happen();
     }
-    for (size_t i = 0; i < threads.size(); i++) {
+    const bool has_sleepers = !sleeping_.empty() && *sleeping_.begin() <= g_clock_ps;
+    for (size_t i = 0; i < threads.size() && has_sleepers; i++) {
         KernelThread* thread = threads[i];
         if (thread->wake_at_ps > g_clock_ps) continue;
         if (thread->run == Run::kWaking) {
             waking_--;
-            thread->wake_at_ps = INT64_MAX;
+            wake_at(thread, INT64_MAX);
             thread->run = Run::kWaitsForCpu;
             queue_.push_back(thread);
         } else if (thread->run == Run::kBlocked) {
@@ -307,7 +313,7 @@ Ended Machine::block(Blocked why, const void* place, int64_t deadline_ns, bool i
     thread->blocked = why;
     thread->place = place;
     thread->interruptible = interruptible;
-    thread->wake_at_ps = deadline_ns >= INT64_MAX / 1000 ? INT64_MAX : deadline_ns * 1000;
+    wake_at(thread, deadline_ns >= INT64_MAX / 1000 ? INT64_MAX : deadline_ns * 1000);
     if (why == Blocked::kStall) stalled_++;
     schedule();
     if (why != Blocked::kStall) sleeps_ended++;
@@ -323,11 +329,11 @@ void Machine::wake(KernelThread* thread, Ended how) {
     thread->ended = how;
     thread->blocked = Blocked::kNone;
     thread->place = nullptr;
-    thread->wake_at_ps = INT64_MAX;
+    wake_at(thread, INT64_MAX);
     const int64_t latency = wake_latency_ns_ == 0 ? 0 : random.skewed(wake_latency_ns_);
     if (latency > 0) {
         thread->run = Run::kWaking;
-        thread->wake_at_ps = g_clock_ps + latency * 1000;
+        wake_at(thread, g_clock_ps + latency * 1000);
         waking_++;
     } else {
         thread->run = Run::kWaitsForCpu;

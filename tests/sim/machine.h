@@ -11,6 +11,7 @@
 #include <boost/context/detail/fcontext.hpp>
 #include <functional>
 #include <map>
+#include <set>
 #include <vector>
 
 #include "tests/sim/platform.h"
@@ -134,6 +135,7 @@ class Machine {
     void fill_cpus();
     void things_due();
     void compute_due();
+    void wake_at(KernelThread* thread, int64_t ps);  // INT64_MAX: never
     void schedule();
     void switch_to(KernelThread* next);
     KernelThread* choose();
@@ -142,6 +144,7 @@ class Machine {
 
     std::vector<KernelThread*> on_cpu_, queue_;
     std::multimap<int64_t, std::function<void()>> world_;
+    std::multiset<int64_t> sleeping_;  // when those wake that have a time for it
     int waking_ = 0, stalled_ = 0;
     int next_tid_ = 4000;
     int64_t watch_at_ps_ = 0;

@@ -368,6 +368,9 @@ void workload_start(void*) {
     const int mode = static_cast<int>(g_program.below(4));
     if (mode == 0) detail::g_options.preempt = Preempt::kTgkill;
     if (mode == 1) detail::g_options.preempt = Preempt::kTimer;
+    // Everybody enters hooks there.
+    if (mode == 2 && strcmp(g_config.workload, "tight_pair") == 0)
+        detail::g_options.preempt = Preempt::kOff;
     // Threads that wait for a CPU, and not the scheduler, decide on a machine that is too small.
     const int64_t share = g_config.processors / g_config.cpus;
     if (share > 0) g_lateness_bound_ns += share * 8000000;

@@ -18,6 +18,7 @@ struct Workload {
 };
 extern const Workload kWorkloads[];
 extern const int kWorkloadCount;
+constexpr int kAloneCount = 2;  // the last ones, whose bounds are of a fixed number of processors
 
 Fiber* go(std::function<void()> body);
 Fiber* self();

@@ -455,6 +455,9 @@ const Workload kWorkloads[] = {
     {"returns", returns},
     {"predicted", predicted},
     {"rules", rules},
+    // Not beside resizing, see kAloneCount.
+    {"timers_beside_calls", timers_beside_calls},
+    {"many_workers", many_workers},
 };
 const int kWorkloadCount = sizeof kWorkloads / sizeof kWorkloads[0];
 

@@ -18,6 +18,7 @@ void ready_io();
 void crowded_io();
 void crowd();
 void late_timers();
+void timers_beside_calls();
 void uncovered_timers();
 void attended_pollers();
 void quiet_server();
@@ -31,6 +32,7 @@ void fairness();
 void resizing();
 void grown();
 void returns();
+void many_workers();
 void predicted();
 void rules();
 

@@ -1,6 +1,7 @@
 // Simulated programs about calls that block: who gets which processor afterwards, and what the
 // prediction makes of long and short ones.
 #include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
 #include "scheduler/prediction.h"
 #include "scheduler/scheduler.h"
 #include "tests/sim/workload.h"
@@ -92,6 +93,31 @@ void returns() {
     return_to_old();
     return_to_idle();
     return_to_queue();
+}
+
+// Ten thousand calls block at once, each on a worker of its own: there is no cap that a call could
+// wait for.  Those that nobody needs any more end after their time.
+void many_workers() {
+    g_machine.calm();
+    g_config.steps *= 3;  // each worker's begin and end takes some hundred
+    constexpr int64_t kCalls = 10000, kLongNs = 3000 * kMs;
+    const int64_t start = now();
+    Group group(kCalls);
+    for (int64_t i = 0; i < kCalls; i++)
+        go([&group, start] {
+            blocking_call(start + kLongNs - now());
+            group.done();
+        });
+    g_machine.at(start + kLongNs - kMs, [] {
+        const int32_t workers = g_scheduler.worker_count.load();
+        if (workers < kCalls && !g_config.faults)
+            fail("%d workers for %lld calls", workers, static_cast<long long>(kCalls));
+    });
+    group.wait();
+    sleep_for((2 * options().spare_ms + 100) * kMs);
+    const int32_t left = g_scheduler.worker_count.load();
+    if (left > 2 * g_config.processors + 2 && !g_config.faults)
+        fail("%d workers are left with nothing to do", left);
 }
 
 // Long calls from one place, short ones from another, both from a third.

@@ -164,6 +164,49 @@ void late_timers() {
     group.wait();
 }
 
+// Sleeps while some processors are in calls that last and fibers that enter a hook every 20 us, or
+// computations, run on the others, so that none is idle: nobody but the monitor sees who is due.
+void timers_beside_calls() {
+    g_machine.calm();
+    g_lateness_bound_ns = INT64_MAX;  // what waits is measured
+    const int64_t callers = g_program.between(1, g_config.processors);
+    const int64_t busy = g_config.processors - callers + g_program.below(2);
+    const bool cooperate = g_program.one_in(2);
+    const int64_t longest = g_program.one_in(2) ? 12 * kMs : 300 * kUs;
+    // The processor gives way when it is asked to, or is taken from a call 100 us later; and the
+    // wake-ups.  Computations keep theirs for a slice, and who returns from a call gets his turn.
+    const bool is_prompt = cooperate && g_config.cpus > g_config.processors;
+    const int64_t bound =
+        is_prompt ? 200 * kUs : (per_cpu(callers + busy + 1) + 1) * turn_ns() + kMs;
+    bool is_over = false;
+    Group group(callers + busy + 1);
+    for (int64_t i = 0; i < callers; i++)
+        go([&, longest] {
+            while (!is_over) {
+                short_call(g_program.skewed(longest));
+                burn(g_program.below(20 * kUs));
+            }
+            group.done();
+        });
+    for (int64_t i = 0; i < busy; i++)
+        go([&, cooperate] {
+            keep_busy(is_over, cooperate ? 20 * kUs : 500 * kUs, [cooperate] {
+                if (cooperate) some_call();
+            });
+            group.done();
+        });
+    go([&, bound] {
+        for (int k = 0; k < 30; k++) {
+            const int64_t deadline = now() + kMs + g_program.skewed(2 * kMs);
+            sleep_for(deadline - now());
+            measured(now() - deadline, bound, "a timer was late beside calls");
+        }
+        is_over = true;
+        group.done();
+    });
+    group.wait();
+}
+
 // One fiber sleeps, perhaps on a processor that is in a long call meanwhile; whoever slept in the
 // pollers until that deadline is woken by an event and computes, so that nobody sleeps there any
 // more.  Where the last who left them were gone for as long, the timer is seen to at once; else at

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "scheduler/base/counters.h"
+#include "scheduler/base/options.h"
 #include "tests/sim/workload.h"
 #include "tests/sim/workloads.h"
 
@@ -259,22 +260,25 @@ void last_in_first_out() {
     expect(used.size() <= 5, "A15, idle workers: last in, first out");
 }
 
-// A18: a call keeps its processor for a slice when nobody else wants it and others are idle, and is
-// left alone when it is short; not when somebody waits.
+// A18: a call keeps its processor while it is short, or nobody else wants that and others are idle;
+// not when somebody waits, and not longer than a slice.  After a rest the monitor looks every 20
+// us.
 void retake_conditions() {
     const bool has_idle = g_scheduler.processor_count > 1;
-    sleep_for(30 * kMs);
+    sleep_for(400 * kMs);
     int64_t retakes = COUNT_VALUE(retakes);
-    short_call(5 * kUs);
+    for (int i = 0; i < 20; i++) {
+        short_call(8 * kUs);
+        burn(8 * kUs);
+    }
     expect(COUNT_VALUE(retakes) == retakes, "A18, a short call keeps its processor");
     if (has_idle) {
-        short_call(4 * kMs);
+        short_call(500 * kUs);
         expect(COUNT_VALUE(retakes) == retakes, "A18, nobody wants the processor");
         short_call(60 * kMs);
         expect(COUNT_VALUE(retakes) == retakes + 1, "A18, a slice is over");
     }
     if (has_idle) return;
-    // The first call wakes the monitor up: it looks every 20 us when the second one begins.
     int64_t waited = 0;
     Group group(2);
     go([&] {
@@ -293,6 +297,56 @@ void retake_conditions() {
     expect(waited < kMs, "A18, somebody waits");
 }
 
+// A18: who goes from one short call to the next, of which no look of the monitor sees the same one
+// twice, has a slice like everybody else, by the wall clock.
+void calls_end_a_slice() {
+    int64_t waited = 0;
+    const int64_t start = now();
+    go([&] { waited = now() - start; });
+    while (waited == 0 && now() - start < 200 * kMs) short_call(15 * kUs);
+    expect(waited > 0, "A18, the slice of one that goes from call to call");
+}
+
+// A27: who gives the last running processor away leaves somebody in the pollers.
+void hand_off_leaves_a_poller() {
+    const int fd = g_kernel.open_socket(FileKind::kSocket);
+    File* file = g_kernel.file(fd);
+    int64_t received = 0;
+    Group group(1);
+    go([&] {
+        if (socket_receive(fd) != 1) fail("receive failed");
+        received = now();
+        group.done();
+    });
+    sleep_for(30 * kMs);  // it waits, and the monitor rests between its looks
+    const int64_t sent = now() + 2 * kMs;
+    g_machine.at(sent, [file] { g_kernel.peer_sends(file, 1); });
+    blocking_call(40 * kMs);
+    group.wait();
+    expect(received - sent < kMs, "A27, somebody polls");
+}
+
+// A26: who comes back finds its old processor in somebody else's call and takes it from there; the
+// monitor, which rests for 10 ms at a time then, would do so later.
+void old_processor_from_a_call() {
+    constexpr int kRounds = 6;
+    int64_t late = 0;
+    for (int i = 0; i < kRounds; i++) {
+        sleep_for(40 * kMs);
+        burn(5 * kMs);
+        Group group(1);
+        go([&group] {
+            short_call(3 * kMs);
+            group.done();
+        });
+        const int64_t start = now();
+        blocking_call(200 * kUs);
+        late += now() - start - 200 * kUs;
+        group.wait();
+    }
+    expect(late < kRounds * kMs / 2, "A26, the old processor out of a call");
+}
+
 // A26: who comes back from a call has its old processor again if that is idle, although another one
 // was given up after it.
 void old_processor_first() {
@@ -303,6 +357,97 @@ void old_processor_first() {
         burn(200 * kUs);  // it is stolen meanwhile
         blocking_call(kMs);
         expect(self()->worker->processor->id == before, "A26, back on the old processor");
+    }
+}
+
+// A16: after a rest the monitor looks every 20 us, 50 times; then twice as long each time, up to
+// 10 ms, also while somebody computes.
+void monitor_pace() {
+    sleep_for(400 * kMs);  // longer than it stays awake for
+    const int64_t start = g_machine.sleeps_ended;
+    burn(3 * kMs);
+    const int64_t soon = g_machine.sleeps_ended;
+    burn(997 * kMs);
+    const int64_t later = g_machine.sleeps_ended;
+    if (g_config.verbose)
+        fprintf(stderr, "looks of the monitor: %lld in 3 ms, %lld in a second\n",
+                (long long)(soon - start), (long long)(later - start));
+    expect(soon - start >= 50, "A16, every 20 us at first");
+    expect(later - soon <= 10 + 100 + 10, "A16, every 10 ms in the end");
+}
+
+// A17: the slice shrinks while others wait, to two fifths; what the timer's tick of 4 ms makes of
+// that is two ticks instead of three.
+void shrinking_slice() {
+    if (options().preempt == Preempt::kTgkill) return;  // the monitor knows whole ones only
+    constexpr int64_t kHogs = 8, kEach = 60 * kMs;
+    const int64_t before = COUNT_VALUE(preemptions);
+    Group group(kHogs);
+    for (int64_t i = 0; i < kHogs; i++)
+        go([&group] {
+            burn(kEach);
+            group.done();
+        });
+    group.wait();
+    expect(COUNT_VALUE(preemptions) - before >= kHogs * kEach / (10 * kMs),
+           "A17, a shorter slice while many wait");
+}
+
+// W7: whose calls never have to wait gives way after four of them.
+void calls_in_turn() {
+    constexpr int kCalls = 40;
+    int turns = 0;
+    bool is_over = false;
+    Group group(1);
+    go([&] {
+        for (; !is_over; turns++) let_others();
+        group.done();
+    });
+    for (int i = 0; i < kCalls; i++) {
+        Fiber* fiber = self();
+        RuntimeSection section(fiber);
+        io_took_turn(fiber, 64);
+    }
+    is_over = true;
+    group.wait();
+    expect(turns >= kCalls / 4 - 1 && turns <= kCalls / 4 + 2, "W7, a turn is four calls");
+}
+
+// A34: a descriptor is registered where its fiber waits unless that has clearly more.
+void placement_is_even() {
+    constexpr int kSockets = 64;
+    for (int i = 0; i < kSockets; i++)
+        socket_receive(g_kernel.open_socket(FileKind::kSocket), now() + 5 * kUs);
+    int32_t least = INT32_MAX, most = 0;
+    for (int i = 0; i < g_scheduler.processor_count; i++) {
+        const int32_t count = g_scheduler.processors[i]->poller.registered.load();
+        least = std::min(least, count);
+        most = std::max(most, count);
+    }
+    expect(most <= least + most / 8 + 5, "A34, an even placement");
+}
+
+// A35: after eight waits elsewhere a descriptor follows its fiber to an instance that has not
+// clearly more.
+void descriptors_follow() {
+    constexpr int32_t kMany = 1000;
+    for (int i = 0; i < 8; i++) {
+        const int fd = g_kernel.open_socket(FileKind::kSocket);
+        Poller* full = &self()->worker->processor->poller;
+        full->registered.fetch_add(kMany);  // so that it is placed elsewhere,
+        socket_receive(fd, now() + 5 * kUs);
+        full->registered.fetch_sub(kMany);
+        const Descriptor* descriptor = descriptor_if_known(fd);
+        const int16_t first = descriptor->poller;
+        full = &g_scheduler.processors[first - 1]->poller;
+        full->registered.fetch_add(kMany);  // and wanted here
+        int elsewhere = 0;
+        for (int k = 0; k < 40 && elsewhere < 8; k++) {
+            elsewhere = first == self()->worker->processor->id + 1 ? 0 : elsewhere + 1;
+            socket_receive(fd, now() + 5 * kUs);
+        }
+        expect(elsewhere < 8 || descriptor->poller != first, "A35, descriptors follow");
+        full->registered.fetch_sub(kMany);
     }
 }
 
@@ -322,10 +467,20 @@ void rules() {
         batch_order();
         preempted_is_last();
         no_lock_for_nobody();
+        monitor_pace();
+        shrinking_slice();
+        calls_in_turn();
+        calls_end_a_slice();
+        hand_off_leaves_a_poller();
+        old_processor_from_a_call();
     } else {
         old_processor_first();
         pairs_wake_nobody();
         half_of_them_spin();
+        if (options().pollers == Pollers::kProcessor) {
+            placement_is_even();
+            descriptors_follow();
+        }
     }
     last_in_first_out();
     retake_conditions();

@@ -42,7 +42,7 @@ void resizing() {
         "resizing"};
     const Workload* beside = nullptr;
     while (beside == nullptr) {
-        beside = &kWorkloads[g_program.below(kWorkloadCount)];
+        beside = &kWorkloads[g_program.below(kWorkloadCount - kAloneCount)];
         for (const char* name : kNotThese)
             if (beside != nullptr && strcmp(beside->name, name) == 0) beside = nullptr;
     }

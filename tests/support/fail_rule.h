@@ -96,6 +96,11 @@ constexpr Name kCalls[] = {
     PFIBER_CALL(rt_sigtimedwait),
     PFIBER_CALL(rt_sigqueueinfo),
     PFIBER_CALL(sched_getparam),
+    PFIBER_CALL(rt_sigpending),
+    PFIBER_CALL(getcwd),
+    PFIBER_CALL(connect),
+    PFIBER_CALL(setsockopt),
+    PFIBER_CALL(getresuid),
 #undef PFIBER_CALL
 };
 
