@@ -314,6 +314,7 @@ Step Waiting::wait(WaitReason reason) {
     // A handler that ran after a wait that ended for another reason (the number was closed, an
     // event that somebody else took): natively the call never left its one wait.
     if (shim::interrupted_since(fiber_, mark_, true)) return Step::kInterrupted;
+    if (fiber_->runs_beside) return Step::kUnpollable;
     IoWaiter waiter;
     waiter.fd = fd;
     waiter.directions = direction_;
