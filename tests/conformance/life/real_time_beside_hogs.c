@@ -1,6 +1,6 @@
 // A real-time thread needs no turn among ordinary ones: while more of them compute than there are
-// processors, it runs before the call that wakes it returns, and one that is made real-time while it
-// runs is from then on, until it is made ordinary again.  All on one CPU.
+// processors, it runs before the call that wakes it returns, and one that is made real-time while
+// it runs is from then on, until it is made ordinary again.  All on one CPU.
 // expect: fibers>=7 beside>=2
 #include <semaphore.h>
 

@@ -1,7 +1,7 @@
 // On one CPU the real-time thread of the highest priority runs, whoever creates, raises or wakes
 // it: before the creator's, raiser's or waker's call returns; a lower one not before they wait.
-// Equals take turns by sched_yield, or by the slices of SCHED_RR.  A throttled or delayed thread may
-// spoil a round, so each order has to be right in one of them; by queues it would never be.
+// Equals take turns by sched_yield, or by the slices of SCHED_RR.  A throttled or delayed thread
+// may spoil a round, so each order has to be right in one of them; by queues it would never be.
 // expect: fibers>=8 beside>=8
 #include <semaphore.h>
 
@@ -139,9 +139,12 @@ static int equals_spin(void) {
 static const struct {
     const char* what;
     int (*round)(void);
-} kCases[] = {{"created higher", created_higher}, {"created lower", created_lower},
-              {"raised", raised},                 {"woken", woken},
-              {"equals yield", equals_yield},     {"equals spin", equals_spin}};
+} kCases[] = {{"created higher", created_higher},
+              {"created lower", created_lower},
+              {"raised", raised},
+              {"woken", woken},
+              {"equals yield", equals_yield},
+              {"equals spin", equals_spin}};
 
 static void* all(void* unused) {
     for (unsigned i = 0; i < sizeof kCases / sizeof *kCases; i++) {
