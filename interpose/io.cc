@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "interpose/hooks.h"
+#include "shim/signal.h"
 
 namespace pfiber::interpose {
 
@@ -64,6 +65,7 @@ long region_call(Fiber* fiber, Region region, Restart restart, long number, cons
         enter_blocking_call(fiber);
         const long answer = call_in_region(fiber, number, arguments);
         exit_call(fiber);
+        if (answer >= 0) shim::handle_signals_before_end(fiber);
         if (answer != -EINTR) return answer;
         shim::cancellation_point(fiber);
         if (shim::interrupted_since(fiber, mark, restart == Restart::kYes)) return -EINTR;
@@ -81,6 +83,7 @@ long timed_region_call(Fiber* fiber, int64_t deadline_ns, int timeout_at, long n
         enter_blocking_call(fiber);
         const long answer = call_in_region(fiber, number, asked);
         exit_call(fiber);
+        if (answer >= 0) shim::handle_signals_before_end(fiber);
         if (answer != -EINTR) return answer;
         shim::cancellation_point(fiber);
         if (shim::interrupted_since(fiber, mark, false)) return -EINTR;

@@ -83,6 +83,7 @@ void hand_out(uint64_t set);
 // program after an exec, finds them there, also those directed at one thread.
 void kernel_keeps_pending(uint64_t set);
 uint64_t pending_for(const Fiber* fiber);
+uint64_t pending_for_process();
 // Those that the calling fiber is to handle now.  What was sent to the process is main's while main
 // lets it through, however long main waits for its turn: programs expect EINTR there (S7).
 // `of_main`: which it takes although they are.
@@ -136,6 +137,10 @@ void deliver_pending(Fiber* fiber, uint64_t of_main = 0);
 // handlers.  For whoever saw what came after a signal: a child's end.  Kicks every kernel thread.
 // On a fiber, outside the runtime.
 void handle_signals_until_now(Fiber* fiber);
+// The same for a wait in the kernel that somebody ended: no kicks, so a kernel thread that has just
+// taken a signal may still be about to pass it on.  What is another fiber's has some milliseconds
+// to begin there.
+void handle_signals_before_end(Fiber* fiber);
 
 // ---- waiting (signal_wait.cc)
 
