@@ -129,10 +129,12 @@ long wait_here(Fiber* fiber, const FutexCall& call, bool has_bits, const Deadlin
 long wake_both(uint32_t* word, uint32_t count, uint32_t bits) {
     const int wanted = static_cast<int>(count);
     const int woken = wanted > 0 ? wake_address(word, wanted, bits) : 0;
-    if (wanted > 0 && woken >= wanted) return woken;
-    const long others =
-        host::raw_syscall6(SYS_futex, reinterpret_cast<long>(word), FUTEX_WAKE_BITSET_PRIVATE,
-                           wanted - woken, 0, 0, static_cast<long>(bits));
+    long others = 0;
+    if (wanted <= 0 || woken < wanted)
+        others =
+            host::raw_syscall6(SYS_futex, reinterpret_cast<long>(word), FUTEX_WAKE_BITSET_PRIVATE,
+                               wanted - woken, 0, 0, static_cast<long>(bits));
+    if (woken > 0) let_woken_run(current_fiber());
     return woken > 0 && host::is_error(others) ? woken : woken + others;
 }
 

@@ -200,7 +200,10 @@ void pf___lll_lock_wait_private(int* futex) {
 }
 
 void pf___lll_lock_wake_private(int* futex) {
-    if (wake_address(futex, 1) == 0) Platform::futex_wake(*reinterpret_cast<Word*>(futex), 1);
+    if (wake_address(futex, 1) == 0)
+        Platform::futex_wake(*reinterpret_cast<Word*>(futex), 1);
+    else
+        let_woken_run(current_fiber());
 }
 
 }  // extern "C"

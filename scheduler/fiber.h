@@ -75,6 +75,7 @@ struct Fiber {
     bool is_scheduler = false;     // a worker's own stack (Go: g0)
     bool in_call = false;          // between enter_call and exit_call
     bool attends_in_call = false;  // signals and cancellation are attended to inside the call
+    bool owes_turn = false;        // woke somebody who needs the lock that it holds (shim/cond.cc)
     Worker* worker = nullptr;      // valid while running or in a call
     host::Context context = nullptr;
     uintptr_t tp = 0;

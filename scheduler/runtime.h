@@ -159,7 +159,7 @@ void ready_list(Fiber* first);
 void yield(Fiber* fiber);
 // Who was just woken into the next slot runs now and the caller right after it, at most once in a
 // millisecond: a fiber that takes a lock again at once would keep it for its whole slice (the
-// kernel, too, lets the woken thread run).  On a fiber, outside the runtime.
+// kernel, too, lets the woken thread run).  `fiber`: the caller; null, or in the runtime: nothing.
 void let_woken_run(Fiber* fiber);
 // After fiber_spawn, the same for the new fiber where there is one processor: it would begin when
 // its creator waits, which may be after what the creator then finds ready (a thread on one CPU

@@ -272,7 +272,9 @@ void yield(Fiber* fiber) {
 
 void let_woken_run(Fiber* fiber) {
     constexpr int64_t kOftenNs = 1000000;
+    if (fiber == nullptr || fiber->depth != 0) return;
     RuntimeSection section(fiber);
+    fiber->owes_turn = false;
     Processor* processor = fiber->worker->processor;
     if (processor == nullptr || fiber->locked_worker != nullptr || fiber->pinned != 0 ||
         !processor->queue.has_next())

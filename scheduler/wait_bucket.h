@@ -29,7 +29,8 @@ struct WaitNode {
     bool linked = false;
     bool handed = false;  // the waker gave the object itself; valid after a successful claim
     uint32_t bits = 0;
-    int32_t priority = 0;  // higher ones are woken first (Linux: futex waiters)
+    uint32_t identity = 0;  // for `hand`: what the object names its owner by
+    int32_t priority = 0;   // higher ones are woken first (Linux: futex waiters)
     int64_t since_ns = 0;
     ParkWord<P>* park = nullptr;
     uint32_t sequence = 0;
@@ -179,9 +180,11 @@ class WaitTable {
     }
 
     // Unlocking: gives the object to the oldest waiter if it has waited for `fair_ns`; otherwise
-    // calls `release()` under the lock and wakes the oldest.
-    template <class Release, class Sink>
-    void release_or_hand_over(const void* address, int64_t fair_ns, Release release, Sink sink) {
+    // calls `release()` under the lock and wakes the oldest.  `hand(identity)` names the new owner
+    // before it can run, under the lock; one that has given up meanwhile may be named first.
+    template <class Hand, class Release, class Sink>
+    void release_or_hand_over(const void* address, int64_t fair_ns, Hand hand, Release release,
+                              Sink sink) {
         Bucket& bucket = bucket_of(address);
         if (bucket.nobody_waits()) {
             release();
@@ -201,6 +204,7 @@ class WaitTable {
                 bucket.unlink(node);
                 bucket.withdraw();
                 node->handed = true;
+                hand(node->identity);
                 if (claim(node, sink)) {
                     bucket.lock.release();
                     return;

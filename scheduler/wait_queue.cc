@@ -193,6 +193,7 @@ WaitResult wait_as_foreign(Node* node, const WaitRequest& request) {
 WaitResult wait_on_address(const WaitRequest& request) {
     Node node;
     node.bits = request.bits;
+    node.identity = request.identity;
     node.since_ns = request.since_ns != 0 ? request.since_ns : Platform::now_ns();
     Fiber* fiber = current_fiber();
     WaitResult result =
@@ -217,11 +218,16 @@ int wake_address(const void* address, int count, uint32_t bits, void (*settle)(v
     return count_woken;
 }
 
-void release_address(const void* address, void (*release)(void*), void* argument) {
+void release_address(const void* address, void (*release)(void*), void* argument,
+                     void (*hand)(void*, uint32_t)) {
     QueueSection section;
     Woken woken;
     table.release_or_hand_over(
-        address, kFairNs, [&] { release(argument); }, Notes{&woken});
+        address, kFairNs,
+        [&](uint32_t identity) {
+            if (hand != nullptr) hand(argument, identity);
+        },
+        [&] { release(argument); }, Notes{&woken});
     woken.run();
 }
 

@@ -36,6 +36,7 @@ struct WaitRequest {
     WaitReason reason = WaitReason::kFutex;
     uint32_t bits = kAnyBits;      // which wakers match
     int64_t since_ns = 0;          // when the wait as a whole began (fairness); 0: now
+    uint32_t identity = 0;         // for release_address's `hand`
     bool at_front = false;         // it waited before and lost
     bool release_others = false;   // a failed validation wakes everybody else, in one step with it
     bool* was_unlinked = nullptr;  // told whether a waker took the caller off, however it woke up
@@ -69,8 +70,11 @@ int wake_address(const void* address, int count, uint32_t bits = kAnyBits,
 
 // Unlocking a contended object.  When the oldest waiter has waited longer than a millisecond, it
 // gets the object as it is (WaitResult::handed); else `release(argument)`, a full barrier, frees
-// the object and the oldest waiter is woken to compete for it.
-void release_address(const void* address, void (*release)(void*), void* argument);
+// the object and the oldest waiter is woken to compete for it.  `hand(argument, identity)` (may be
+// null) writes the new owner, by the identity in its request, before it runs; it may be called
+// again for another, and `release` after it, when a waiter gives up at that moment.
+void release_address(const void* address, void (*release)(void*), void* argument,
+                     void (*hand)(void*, uint32_t) = nullptr);
 
 // Wakes up to `wake_count`, moves up to `move_count` others to `target`.  With `validate`, returns
 // -1 and does nothing when it fails under the lock.  Else the number woken, plus moved in *moved.

@@ -69,6 +69,9 @@ struct Cond {
     static Cond* of(pthread_cond_t* cond) { return reinterpret_cast<Cond*>(cond); }
     // Private ones have no groups: how many waiters run a handler.
     uint32_t* interrupted() { return &group_refs[0]; }
+    // And with which mutex the last one waits.  With the bucket of the condition variable locked.
+    void set_mutex(const Mutex* mutex) { group_start = reinterpret_cast<uintptr_t>(mutex); }
+    const Mutex* mutex() const { return reinterpret_cast<const Mutex*>(group_start); }
 };
 static_assert(sizeof(Cond) == sizeof(pthread_cond_t) && sizeof(cnd_t) == sizeof(pthread_cond_t));
 static_assert(offsetof(pthread_cond_t, __data.__wrefs) == offsetof(Cond, waiters));

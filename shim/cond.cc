@@ -37,6 +37,7 @@ bool join_queue(const void*, void* argument) {
         return !waiting->missed_a_signal;
     }
     waiting->signals_before = signals_so_far(waiting->cond);
+    waiting->cond->set_mutex(waiting->mutex);
     waiting->cond->waiters.fetch_add(Cond::kOneWaiter, std::memory_order_seq_cst);
     return true;
 }
@@ -67,8 +68,18 @@ bool is_anybody_interrupted(const void* word, void*) {
     return __atomic_load_n(static_cast<const uint32_t*>(word), __ATOMIC_SEQ_CST) != 0;
 }
 
-void settle(void* cond) {
-    static_cast<Cond*>(cond)->waiters.fetch_sub(Cond::kOneWaiter, std::memory_order_relaxed);
+struct Waking {
+    Cond* cond;
+    uint32_t self;
+    bool holds_mutex = false;
+};
+
+// The waiter is on the queue still, so its mutex is there.
+void settle(void* argument) {
+    auto* waking = static_cast<Waking*>(argument);
+    waking->cond->waiters.fetch_sub(Cond::kOneWaiter, std::memory_order_relaxed);
+    if (waking->cond->mutex()->owner.load(std::memory_order_relaxed) == waking->self)
+        waking->holds_mutex = true;
 }
 
 void release_mutex(void* argument) {
@@ -113,7 +124,15 @@ int wake(Cond* cond, int count) {
     if ((waiters & Cond::kShared) != 0) return wake_shared(cond, count);
     if (waiters < Cond::kOneWaiter) return 0;
     __atomic_fetch_add(&cond->sequence, 1, __ATOMIC_SEQ_CST);
-    wake_address(cond, count, kAnyBits, settle, cond);
+    Waking waking{cond, self_tid()};
+    if (wake_address(cond, count, kAnyBits, settle, &waking) == 0) return 0;
+    // Who signals with the mutex held lets the woken run when it unlocks.
+    Fiber* self = current_fiber();
+    if (self == nullptr) return 0;
+    if (waking.holds_mutex)
+        self->owes_turn = true;
+    else
+        let_woken_run(self);
     return 0;
 }
 

@@ -1,14 +1,13 @@
-// See futex_pi.h.  The word follows the kernel's protocol: the owner's id, kWaiters when somebody
-// may sleep, kOwnerDied left by a dead owner.  Unlike the kernel's, an unlock frees the word and
-// wakes one waiter, who competes for it: within a process of fibers there is nobody to boost, and
-// the order of waiters is that of the queue.
+// See futex_pi.h.  Unlike the kernel's, an unlock frees the word and wakes one waiter, who competes
+// for it, until one has waited for a millisecond: within a process of fibers there is nobody to
+// boost, and the order of waiters is that of the queue.
 #include "shim/futex_pi.h"
 
 #include <errno.h>
 #include <sys/syscall.h>
 
 #include "scheduler/runtime.h"
-#include "scheduler/wait_queue.h"
+#include "shim/owner_word.h"
 #include "shim/self.h"
 
 namespace pfiber::shim {
@@ -49,6 +48,7 @@ long futex_lock_pi(Word* word, const Deadline& deadline) {
     request.validate = is_unchanged;
     request.argument = &seen;
     request.reason = WaitReason::kFutex;
+    request.identity = self;
     for (;;) {
         const long taken = take(word, self, waiters, &seen);
         if (taken != -EAGAIN) return taken;
@@ -61,12 +61,14 @@ long futex_lock_pi(Word* word, const Deadline& deadline) {
             !word->compare_exchange_strong(seen, seen | Mutex::kWaiters, std::memory_order_relaxed))
             continue;
         seen |= Mutex::kWaiters;
+        if (request.since_ns == 0) request.since_ns = Platform::now_ns();
         request.deadline_ns = deadline.monotonic_ns();
         WaitResult result;
         {
             OptionalSection section;
             result = wait_on_address(request);
         }
+        if (result.handed) return 0;
         if (result.outcome == Wake::kTimeout && deadline.has_passed()) return -ETIMEDOUT;
         waiters = Mutex::kWaiters;
         request.at_front = result.validated;
@@ -81,8 +83,7 @@ long futex_trylock_pi(Word* word) {
 long futex_unlock_pi(Word* word) {
     const uint32_t self = self_tid();
     if ((word->load(std::memory_order_relaxed) & Mutex::kTid) != self) return -EPERM;
-    if ((word->exchange(0, std::memory_order_seq_cst) & Mutex::kWaiters) != 0)
-        wake_address(word, 1);
+    owner_word_release(word);
     return 0;
 }
 

@@ -163,6 +163,13 @@ int unlock_kind(Mutex* mutex, bool keep_users) {
     return 0;
 }
 
+// A hint: somebody may mark it meanwhile.
+bool is_marked_contended(const Mutex* mutex) {
+    const uint32_t word = mutex->word.load(std::memory_order_relaxed);
+    return (mutex->kind & Mutex::kRobust) != 0 ? (word & Mutex::kWaiters) != 0
+                                               : state_of(word) == kContended;
+}
+
 bool is_shared(const Mutex* mutex) {
     return mutex->kind >= 0 && (mutex->kind & Mutex::kShared) != 0;
 }
@@ -180,11 +187,6 @@ void mutex_release_contended(Mutex* mutex) {
     if (in_kernel) Platform::futex_wake(*word, 1);
 }
 
-void mutex_unlocked_contended() {
-    Fiber* self = current_fiber();
-    if (self != nullptr && self->depth == 0) let_woken_run(self);
-}
-
 int mutex_lock_slow(Mutex* mutex, TimeLimit limit) {
     if (!is_shared(mutex)) return lock_kind(mutex, limit, false);
     if (current_fiber() != nullptr) return shared_lock(mutex, limit);
@@ -195,9 +197,17 @@ int mutex_lock_slow(Mutex* mutex, TimeLimit limit) {
 }
 
 int mutex_unlock_slow(Mutex* mutex) {
-    if (!is_shared(mutex)) return unlock_kind(mutex, false);
-    return current_fiber() != nullptr ? shared_unlock(mutex)
-                                      : as_libc(mutex, libc_sync().pthread_mutex_unlock);
+    Fiber* self = current_fiber();
+    if (is_shared(mutex))
+        return self != nullptr ? shared_unlock(mutex)
+                               : as_libc(mutex, libc_sync().pthread_mutex_unlock);
+    const bool was_contended = is_marked_contended(mutex);
+    const int result = unlock_kind(mutex, false);
+    if (self != nullptr) {
+        if (result == 0 && (was_contended || self->owes_turn)) let_woken_run(self);
+        check_attention(self);
+    }
+    return result;
 }
 
 int mutex_trylock(Mutex* mutex) {

@@ -80,19 +80,20 @@ inline int mutex_lock(Mutex* mutex, TimeLimit limit = kNoLimit) {
 
 // Of a plain one with waiters: the oldest gets it, or is woken to compete for it.
 void mutex_release_contended(Mutex* mutex);
-// Afterwards, in an unlock of the program: who locks again at once would be before the one it woke.
-void mutex_unlocked_contended();
 
 inline int mutex_unlock(Mutex* mutex) {
     if (__builtin_expect(mutex_is_plain(mutex), 1)) {
         mutex->owner.store(0, std::memory_order_relaxed);
         mutex->users--;
+        Fiber* self = current_fiber();
         if (__builtin_expect(!mutex_free_word(mutex), 0)) {
             mutex_release_contended(mutex);
-            mutex_unlocked_contended();
+            let_woken_run(self);
         }
+        if (self == nullptr) return 0;
         // The place where a thread that makes no other call gives way.
-        if (Fiber* self = current_fiber()) check_attention(self);
+        if (__builtin_expect(self->owes_turn, 0)) let_woken_run(self);
+        check_attention(self);
         return 0;
     }
     return mutex_unlock_slow(mutex);

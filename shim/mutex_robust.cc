@@ -9,8 +9,8 @@
 
 #include "scheduler/host/identity.h"
 #include "scheduler/runtime.h"
-#include "scheduler/wait_queue.h"
 #include "shim/mutex_kinds.h"
+#include "shim/owner_word.h"
 
 namespace pfiber::shim {
 
@@ -66,16 +66,11 @@ bool is_unchanged(const void* address, void* argument) {
            static_cast<Awaited*>(argument)->value;
 }
 
-void release(Word* word) {
-    if ((word->exchange(0, std::memory_order_seq_cst) & Mutex::kWaiters) != 0)
-        wake_address(word, 1);
-}
-
 // The caller's tid is in the word and the old owner is not dead.
 int finish_lock(Mutex* mutex, uint32_t self, bool keep_users) {
     if (mutex->owner.load(std::memory_order_relaxed) == Mutex::kNotRecoverable) {
         mutex->count = 0;
-        release(&mutex->word);
+        owner_word_release(&mutex->word);
         return ENOTRECOVERABLE;
     }
     mutex->count = 1;
@@ -118,6 +113,7 @@ int robust_lock(Mutex* mutex, int kind, TimeLimit limit, bool keep_users) {
     request.address = &word;
     request.validate = is_unchanged;
     request.reason = WaitReason::kMutex;
+    request.identity = self;
     const Deadline deadline = limit.has_valid_time() ? limit.deadline() : Deadline();
     uint32_t seen = word.load(std::memory_order_relaxed);
     for (;;) {
@@ -141,12 +137,14 @@ int robust_lock(Mutex* mutex, int kind, TimeLimit limit, bool keep_users) {
             continue;
         Awaited awaited{seen | Mutex::kWaiters};
         request.argument = &awaited;
+        if (request.since_ns == 0) request.since_ns = Platform::now_ns();
         request.deadline_ns = deadline.monotonic_ns();
         WaitResult result;
         {
             OptionalSection section;
             result = wait_on_address(request);
         }
+        if (result.handed) return finish_lock(mutex, self, keep_users);
         if (result.outcome == Wake::kTimeout && deadline.has_passed()) return ETIMEDOUT;
         waiters = Mutex::kWaiters;
         request.at_front = result.validated;
@@ -187,7 +185,7 @@ int robust_unlock(Mutex* mutex, bool keep_users) {
     mutex->owner.store(is_inconsistent ? Mutex::kNotRecoverable : 0, std::memory_order_relaxed);
     delist(mutex);
     if (!keep_users) mutex->users--;
-    release(&mutex->word);
+    owner_word_release(&mutex->word);
     return 0;
 }
 

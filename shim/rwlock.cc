@@ -23,6 +23,7 @@ namespace {
 
 constexpr uint32_t kReaders = ~uint32_t{7};
 constexpr uint32_t kMostReaders = kReaders - Rwlock::kOneReader;
+constexpr uint32_t kAnybodyWaits = Rwlock::kWritersWait | Rwlock::kReadersWait;
 
 bool writers_first(const Rwlock* lock) { return lock->flags != 0; }
 
@@ -108,12 +109,11 @@ void wake_waiters(const void* readers, Word* writers, uint32_t bits, bool writer
 
 // The bits that the release leaves set: of those who are not woken by it.
 uint32_t bits_that_stay(uint32_t bits, bool writers_come_first) {
-    constexpr uint32_t kBoth = Rwlock::kWritersWait | Rwlock::kReadersWait;
-    if ((bits & kBoth) != kBoth) return 0;
+    if ((bits & kAnybodyWaits) != kAnybodyWaits) return 0;
     return writers_come_first ? Rwlock::kReadersWait : Rwlock::kWritersWait;
 }
 
-// Gives back the writer's hold or one reader's.
+// Gives back the writer's hold or one reader's; the woken run before who locks again at once.
 void release(Rwlock* lock, uint32_t hold) {
     const bool first = writers_first(lock);
     const void* readers = &lock->state;
@@ -124,7 +124,10 @@ void release(Rwlock* lock, uint32_t hold) {
         const bool is_free = (wanted & (Rwlock::kWriter | kReaders)) == 0;
         if (is_free) wanted = bits_that_stay(seen, first);
         if (!lock->state.compare_exchange_weak(seen, wanted, std::memory_order_seq_cst)) continue;
-        if (is_free) wake_waiters(readers, writers, seen, first);
+        if (is_free) {
+            wake_waiters(readers, writers, seen, first);
+            if ((seen & kAnybodyWaits) != 0) let_woken_run(current_fiber());
+        }
         return;
     }
 }

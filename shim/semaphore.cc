@@ -132,6 +132,7 @@ int semaphore_post(Semaphore* semaphore) {
         host::raw_futex_wake(reinterpret_cast<uint32_t*>(semaphore), 1, false);
     else
         wake_address(semaphore->address(), 1);
+    let_woken_run(current_fiber());
     return 0;
 }
 

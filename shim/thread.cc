@@ -261,7 +261,7 @@ int thread_create(pthread_t* out, const pthread_attr_t* attributes, void* (*star
     threads_left.fetch_add(1);
     *out = handle_of(fiber);
     fiber_spawn(fiber, thread_entry);
-    if (self != nullptr && self->depth == 0) let_created_run(self);
+    let_created_run(self);
     return 0;
 }
 
