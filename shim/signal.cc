@@ -307,11 +307,15 @@ void signals_thread_started(Fiber* fiber) {
     if (deliverable_to(fiber) != 0) deliver_pending(fiber);
 }
 
+void signals_handle_pending(Fiber* fiber) {
+    if (signals_are_noted()) dispatch_noted_signals();
+    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
+}
+
 void signals_thread_ending(Fiber* fiber) {
     // What was sent while it still took signals is handled by it, as natively: whoever sent it
     // counts on that, and perhaps nobody else is willing.
-    if (signals_are_noted()) dispatch_noted_signals();
-    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
+    signals_handle_pending(fiber);
     RuntimeSection section(fiber);
     if (masks_thread_removed(thread_of(fiber)->mask) != 0) renew_other_masks(fiber->worker);
     queue_thread_ending(fiber);

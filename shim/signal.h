@@ -37,8 +37,10 @@ void signals_start(Fiber* main);           // at the start of the runtime, on th
 void signals_after_fork(Fiber* survivor);  // in the child, on the fiber that forked
 // A thread is being made: its mask is `explicit_mask`, the creator's, or that of a foreign creator.
 void signals_inherit(Thread* thread, Fiber* creator, const uint64_t* explicit_mask);
-// On the fiber itself, outside the runtime: before its first instruction, after its last.
+// On the fiber itself, outside the runtime: before its first instruction, after its last; the
+// second is for what came until now.
 void signals_thread_started(Fiber* fiber);
+void signals_handle_pending(Fiber* fiber);
 void signals_thread_ending(Fiber* fiber);
 
 // ---- masks (signal_mask.cc)
