@@ -5,8 +5,8 @@
 
 #include <cstdint>
 
-#include "scheduler/host/clock.h"
 #include "scheduler/platform.h"
+#include "shim/deadline.h"
 
 namespace pfiber::interpose {
 
@@ -29,13 +29,35 @@ inline int64_t deadline_after(int64_t relative_ns) {
     return relative_ns > kNever - 1 - now ? kNever - 1 : now + relative_ns;
 }
 
-// An absolute time of `clock` as a monotonic deadline.  A step of the realtime clock meanwhile is
-// seen by callers that look at the clock again when the deadline comes.
+// An absolute time of `clock` as a monotonic deadline, never 0.  A step of the realtime clock
+// meanwhile is seen by callers that look at the clock again when the deadline comes.
 inline int64_t monotonic_deadline(clockid_t clock, const timespec* absolute) {
-    const int64_t at = nanoseconds(absolute);
-    if (clock == CLOCK_MONOTONIC) return at <= 0 ? 1 : at;
-    const int64_t left = at - host::clock_ns(clock);
-    return left <= 0 ? 1 : deadline_after(left);
+    const int64_t deadline_ns = shim::Deadline(clock, *absolute).monotonic_ns();
+    return deadline_ns <= 0 ? 1 : deadline_ns;
+}
+
+inline timespec to_timespec(int64_t ns) {
+    return ns <= 0 ? timespec{} : timespec{ns / 1000000000, ns % 1000000000};
+}
+
+// Deadline of a relative timeout: 0 asks without waiting, kNever waits for ever.
+inline int64_t deadline_of_ms(int timeout) {
+    if (timeout < 0) return kNever;
+    return timeout == 0 ? 0 : deadline_after(timeout * int64_t{1000000});
+}
+inline int64_t deadline_of(const timespec* timeout) {  // valid or null
+    if (timeout == nullptr) return kNever;
+    const int64_t ns = nanoseconds(timeout);
+    return ns <= 0 ? 0 : deadline_after(ns);
+}
+inline bool is_bad(const timespec* timeout) {
+    return timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0);
+}
+// What is left of a deadline, for a region; null: no limit.
+inline const timespec* time_left(int64_t deadline_ns, timespec* left) {
+    if (deadline_ns == kNever) return nullptr;
+    *left = to_timespec(deadline_ns - Platform::now_ns());
+    return left;
 }
 
 }  // namespace pfiber::interpose

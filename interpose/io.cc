@@ -36,10 +36,6 @@ bool is_this_process() {
     return host::raw_getpid() == static_cast<int>(main_fiber()->tid);
 }
 
-}  // namespace
-
-namespace {
-
 long call_in_region(Fiber* fiber, long number, const long* arguments) {
     if (shim::cancellation_is_due(fiber)) return -EINTR;
     return host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel, number,
@@ -57,50 +53,55 @@ long call_in_region(Fiber* fiber, long number, const long* arguments) {
     return answer;
 }
 
-long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments) {
-    if (region == Region::kMaybe)
-        return predicted_region_call(fiber, PredictedCall(0), restart, number, arguments);
+namespace {
+
+// The call again and again until a result or a handler that ends it.  `attempt()`: one region.
+template <class Attempt>
+long until_ended(Fiber* fiber, Restart restart, Attempt attempt) {
     const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     for (;;) {
-        enter_blocking_call(fiber);
-        const long answer = call_in_region(fiber, number, arguments);
-        exit_call(fiber);
-        if (answer >= 0) shim::handle_signals_before_end(fiber);
+        const long answer = attempt();
         if (answer != -EINTR) return answer;
         shim::cancellation_point(fiber);
         if (shim::interrupted_since(fiber, mark, restart == Restart::kYes)) return -EINTR;
     }
+}
+
+long call_handed_off(Fiber* fiber, long number, const long* arguments) {
+    enter_blocking_call(fiber);
+    const long answer = call_in_region(fiber, number, arguments);
+    exit_call(fiber);
+    if (answer >= 0) shim::handle_signals_before_end(fiber);
+    return answer;
+}
+
+}  // namespace
+
+long region_call(Fiber* fiber, Region region, Restart restart, long number, const long* arguments) {
+    if (region == Region::kMaybe)
+        return predicted_region_call(fiber, PredictedCall(0), restart, number, arguments);
+    return until_ended(fiber, restart, [&] { return call_handed_off(fiber, number, arguments); });
 }
 
 long timed_region_call(Fiber* fiber, int64_t deadline_ns, int timeout_at, long number,
                        const long* arguments) {
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
     long asked[6];
     for (int i = 0; i < 6; i++) asked[i] = arguments[i];
-    for (;;) {
-        timespec left;
+    timespec left;
+    return until_ended(fiber, Restart::kNo, [&] {
         asked[timeout_at] = host::syscall_argument(time_left(deadline_ns, &left));
-        enter_blocking_call(fiber);
-        const long answer = call_in_region(fiber, number, asked);
-        exit_call(fiber);
-        if (answer >= 0) shim::handle_signals_before_end(fiber);
-        if (answer != -EINTR) return answer;
-        shim::cancellation_point(fiber);
-        if (shim::interrupted_since(fiber, mark, false)) return -EINTR;
-    }
+        return call_handed_off(fiber, number, asked);
+    });
 }
 
 long predicted_region_call(Fiber* fiber, PredictedCall call, Restart restart, long number,
                            const long* arguments) {
-    const shim::InterruptMark mark = shim::interrupt_mark(fiber);
-    for (;;) {
+    return until_ended(fiber, restart, [&] {
         enter_predicted_call(fiber, &call);
         const long answer = call_in_region(fiber, number, arguments);
         exit_predicted_call(fiber, &call);
-        if (answer != -EINTR) return answer;
-        shim::cancellation_point(fiber);
-        if (shim::interrupted_since(fiber, mark, restart == Restart::kYes)) return -EINTR;
-    }
+        return answer;
+    });
 }
 
 namespace {

@@ -34,30 +34,6 @@ inline bool can_read_mask(const sigset_t* mask) { return mask == nullptr || can_
 // The program did not open it: for every call of the program the number is closed.
 inline bool is_hidden(int fd) { return is_runtime_descriptor(fd) || is_private_descriptor(fd); }
 
-inline timespec to_timespec(int64_t ns) {
-    return ns <= 0 ? timespec{} : timespec{ns / 1000000000, ns % 1000000000};
-}
-
-// Deadline of a relative timeout: 0 asks without waiting, kNever waits for ever.
-inline int64_t deadline_of_ms(int timeout) {
-    if (timeout < 0) return kNever;
-    return timeout == 0 ? 0 : deadline_after(timeout * int64_t{1000000});
-}
-inline int64_t deadline_of(const timespec* timeout) {  // valid or null
-    if (timeout == nullptr) return kNever;
-    const int64_t ns = nanoseconds(timeout);
-    return ns <= 0 ? 0 : deadline_after(ns);
-}
-inline bool is_bad(const timespec* timeout) {
-    return timeout != nullptr && (!is_valid(timeout) || timeout->tv_sec < 0);
-}
-// What is left of a deadline, for a region; null: no limit.
-inline const timespec* time_left(int64_t deadline_ns, timespec* left) {
-    if (deadline_ns == kNever) return nullptr;
-    *left = to_timespec(deadline_ns - Platform::now_ns());
-    return left;
-}
-
 // ---- descriptors
 
 // What it is: cached, asked of the kernel once.  kUnknown: not open (or the runtime's own).
