@@ -56,15 +56,16 @@ SlabClass* class_of(size_t size) {
 }
 
 // mlockall(MCL_FUTURE) fills and locks every mapping as it is made: then only what the program
-// asked for, stack by stack, as natively.
+// asked for, stack by stack, as natively.  Locked memory cannot be given back; mincore would tell
+// more, but is a call for which seccomp filters of services kill.
 bool future_is_locked() {
     const long page =
         raw_mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (is_error(page)) return true;  // no memory to waste either
-    unsigned char is_resident = 0;
-    raw_syscall(SYS_mincore, page, kPage, &is_resident);
+    const bool is_locked =
+        raw_madvise(reinterpret_cast<void*>(page), kPage, MADV_DONTNEED) == -EINVAL;
     raw_munmap(reinterpret_cast<void*>(page), kPage);
-    return (is_resident & 1) != 0;
+    return is_locked;
 }
 
 // Room for slots, at most as much as there is already: under RLIMIT_AS and strict overcommit a

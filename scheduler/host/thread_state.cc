@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/perf_event.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include <atomic>
 
@@ -50,8 +52,10 @@ ThreadState read_state(int tid) {
     return ThreadState::kUnknown;
 }
 
-// The mapping keeps the event when its descriptor is closed.  -errno or the address.
+// The mapping keeps the event when its descriptor is closed.  -errno or the address.  A seccomp
+// filter may kill for such a call instead of refusing it.
 long open_ring(int tid) {
+    if (raw_syscall(SYS_prctl, PR_GET_SECCOMP) != SECCOMP_MODE_DISABLED) return -EPERM;
     perf_event_attr event{};
     event.type = PERF_TYPE_SOFTWARE;
     event.size = sizeof event;
