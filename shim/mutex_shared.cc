@@ -51,11 +51,32 @@ int try_then_lock(Mutex* mutex, TimeLimit limit) {
     return result == EBUSY ? lock_blocking(mutex, limit) : result;
 }
 
+// The kernel hands a robust mutex with inheritance on when its owner's kernel thread ends, which
+// the process's first one never does: not there, for the time of the call and while it is held.
+class MortalOwner {
+  public:
+    explicit MortalOwner(const Mutex* mutex) {
+        constexpr int kBoth = Mutex::kRobust | Mutex::kInherit;
+        if ((mutex->kind & kBoth) != kBoth) return;
+        fiber_ = current_fiber();
+        lock_to_own_worker(fiber_);
+    }
+    ~MortalOwner() {
+        if (fiber_ != nullptr) unlock_from_worker(fiber_);
+    }
+    MortalOwner(const MortalOwner&) = delete;
+    MortalOwner& operator=(const MortalOwner&) = delete;
+
+  private:
+    Fiber* fiber_ = nullptr;
+};
+
 template <class Call>
 int as_owner(Mutex* mutex, Call call) {
     if (!has_owner(mutex)) return call();
     const bool is_protected = (mutex->kind & Mutex::kProtect) != 0;
     if (is_protected && mutex_check_ceiling(mutex) != 0) return EINVAL;
+    const MortalOwner mortal(mutex);
     SharedOwner owner(current_fiber());
     int result = call();
     // What libc believes of this thread's priority is of its own making, and right from now on.
