@@ -1,5 +1,6 @@
-// A thread ends with a robust mutex with priority inheritance while another waits for it: the waiter
-// gets it and learns of the death, private or shared, whichever kernel thread the owner was on.
+// A thread ends with a robust mutex with priority inheritance while another waits for it: the
+// waiter gets it and learns of the death, private or shared, whichever kernel thread the owner was
+// on.
 #include <semaphore.h>
 
 #include "switching.h"
