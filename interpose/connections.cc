@@ -19,9 +19,7 @@ namespace {
 bool is_listening(Descriptor* descriptor, int fd) {
     if (descriptor->is_listener) return true;
     int listening = 0;
-    unsigned size = sizeof listening;
-    const long rc =
-        host::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size);
+    const long rc = socket_option(fd, SO_ACCEPTCONN, &listening, sizeof listening);
     descriptor->is_listener = rc == 0 && listening != 0;
     return descriptor->is_listener;
 }

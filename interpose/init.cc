@@ -43,6 +43,12 @@ void read_options() {
         return;
     }
     if (!options().children) unsetenv("LD_PRELOAD");
+    if (const char* runtime = host::runtime_without_fibers(); runtime != nullptr) {
+        host::warn("this program contains %s; it runs on kernel threads", runtime);
+        mode = Mode::kNative;
+        run_natively();
+        return;
+    }
 #ifdef PFIBER_MUTANTS
     mutate_from_environment();
 #endif

@@ -17,11 +17,12 @@
 
 namespace pfiber::interpose {
 
-namespace {
-
 long socket_option(int fd, int option, void* value, unsigned size) {
-    return host::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, option, value, &size);
+    return host::optional_syscall(host::kGetsockopt, SYS_getsockopt, fd, SOL_SOCKET, option, value,
+                                  &size);
 }
+
+namespace {
 
 int64_t timeout_of(int fd, int option) {
     timeval timeout{};
@@ -111,7 +112,7 @@ enum class Cached : uint8_t { kYes, kNo, kUnknown };
 // One byte at either end, read where nobody notices: no position moves, nothing is torn, and a
 // wrong answer costs a hand-off too many or one too few.
 Cached is_cached(Descriptor* descriptor, int fd, off64_t offset, size_t size) {
-    if ((descriptor->no_nowait & kRead) != 0) return Cached::kUnknown;
+    if (!may_try_nowait(descriptor, kRead)) return Cached::kUnknown;
     if (offset < 0) offset = host::raw_syscall(SYS_lseek, fd, 0L, SEEK_CUR);
     if (offset < 0) return Cached::kUnknown;
     constexpr off64_t kPage = 4096;

@@ -15,6 +15,7 @@
 
 #include "interpose/clocks.h"
 #include "interpose/regions.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/syscall.h"
 #include "scheduler/host/touch.h"
@@ -39,6 +40,14 @@ inline bool is_hidden(int fd) { return is_runtime_descriptor(fd) || is_private_d
 // What it is: cached, asked of the kernel once.  kUnknown: not open (or the runtime's own).
 DescriptorKind kind_of(Descriptor* descriptor, int fd);
 DescriptorKind classify(Descriptor* descriptor, int fd);  // asks anew
+// Whether to try RWF_NOWAIT.
+inline bool may_try_nowait(const Descriptor* descriptor, uint8_t direction) {
+    static_assert(kRead == uint32_t{host::kReadNoWait} && kWrite == uint32_t{host::kWriteNoWait});
+    return (descriptor->no_nowait & direction) == 0 && !host::is_filtered(direction);
+}
+// One of SOL_SOCKET's, asked for ourselves; -EPERM also where a filter of the program's would not
+// let us (call_filter.h).
+long socket_option(int fd, int option, void* value, unsigned size);
 // SOCK_STREAM …, AF_INET …; 0: no socket.
 int socket_type_of(Descriptor* descriptor, int fd);
 int socket_family_of(Descriptor* descriptor, int fd);

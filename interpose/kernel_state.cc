@@ -16,6 +16,7 @@
 
 #include "interpose/hooks.h"
 #include "interpose/raw_calls.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/runtime.h"
 #include "shim/exit_words.h"
 #include "shim/kernel_state.h"
@@ -265,6 +266,8 @@ int pf_prctl(int option, ...) {
         *reinterpret_cast<int**>(a) = shim::exit_tid_address_get(self);
         return 0;
     }
+    if (option == PR_SET_SECCOMP && a == SECCOMP_MODE_FILTER)
+        host::note_call_filter(reinterpret_cast<const sock_fprog*>(b));
     if (self != nullptr && changes_thread(option, a))
         return bound_call(SYS_prctl, option, a, b, c, d);
     return finish(host::raw_syscall(SYS_prctl, option, a, b, c, d));

@@ -67,15 +67,6 @@ std::string find_library() {
     return is_file(installed) ? installed : "";
 }
 
-// Sanitizer runtimes refuse to work unless they come first.
-bool is_sanitizer(const std::string& entry) {
-    std::string name = entry.substr(entry.rfind('/') + 1);
-    for (const char* prefix : {"libasan.", "libtsan.", "libubsan.", "liblsan.", "libclang_rt."}) {
-        if (name.compare(0, strlen(prefix), prefix) == 0) return true;
-    }
-    return false;
-}
-
 // Sanitizers, then ours, then what was there, each in its old order.
 std::string preload_with(const std::string& library, const char* before) {
     std::string sanitizers;
@@ -120,7 +111,9 @@ int run(char** arguments) {
         host::error("%s%s %s", script.c_str(), subject.c_str(), why.c_str());
         return kExitCannotRun;
     }
-    setenv("LD_PRELOAD", preload_with(library, getenv("LD_PRELOAD")).c_str(), 1);
+    const char* others = getenv("LD_PRELOAD");
+    const std::string before = needed_sanitizer(subject) + ":" + (others != nullptr ? others : "");
+    setenv("LD_PRELOAD", preload_with(library, before.c_str()).c_str(), 1);
     // By path, with a slash, so that the file that was looked at is the one that runs; execvp for
     // its way with text files that have no `#!`.
     execvp(program.path.c_str(), arguments);

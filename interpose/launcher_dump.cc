@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -25,7 +26,8 @@ namespace pfiber {
 
 namespace {
 
-constexpr uint64_t kDumpTag = 0x7066696200000000, kDumpStacks = 0x40000000;  // shim/inspect.h
+constexpr uint64_t kDumpTag = 0x7066696200000000;  // shim/inspect.h
+constexpr uint64_t kDumpStacks = 0x40000000;       // shim/dump.h
 constexpr int kAnswerMs = 3000;
 constexpr int kExitUsage = 125;
 
@@ -57,22 +59,30 @@ int listen_for_answer() {
     return -1;
 }
 
-// Prints up to the first zero byte, as it comes; what is behind that one.
-std::string print_list(int fd) {
-    std::string rest;
-    bool is_text = true;
+// The connection of process `id` itself: the socket's name is anybody's to know.  -1: it does not
+// come.
+int accept_answer(int listener, long id) {
+    pollfd wait{listener, POLLIN, 0};
+    while (poll(&wait, 1, kAnswerMs) == 1) {
+        const int fd = accept(listener, nullptr, nullptr);
+        ucred sender{};
+        socklen_t size = sizeof sender;
+        if (fd >= 0 && getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &sender, &size) == 0 &&
+            sender.pid == id)
+            return fd;
+        if (fd >= 0) close(fd);
+    }
+    return -1;
+}
+
+// All of it before anything is printed: the process does not wait for our reader.
+std::string read_answer(int fd) {
+    std::string answer;
     char buffer[65536];
     ssize_t count;
-    while ((count = recv(fd, buffer, sizeof buffer, 0)) > 0) {
-        const auto size = static_cast<size_t>(count);
-        const void* zero = is_text ? memchr(buffer, 0, size) : nullptr;
-        const size_t text = zero != nullptr ? static_cast<const char*>(zero) - buffer : size;
-        if (is_text) fwrite(buffer, 1, text, stdout);
-        const size_t skipped = is_text ? text + (zero != nullptr ? 1 : 0) : 0;
-        rest.append(buffer + skipped, size - skipped);
-        is_text = is_text && zero == nullptr;
-    }
-    return rest;
+    while ((count = recv(fd, buffer, sizeof buffer, 0)) > 0)
+        answer.append(buffer, static_cast<size_t>(count));
+    return answer;
 }
 
 }  // namespace
@@ -102,15 +112,21 @@ int dump_process(const char* text, bool wants_stacks) {
         host::error("dump: process %ld cannot be asked: %s", id, strerror(errno));
         return 1;
     }
-    pollfd wait{listener, POLLIN, 0};
-    if (poll(&wait, 1, kAnswerMs) != 1) {
-        host::error("dump: process %ld does not answer: it has not created a thread yet", id);
+    const int fd = accept_answer(listener, id);
+    if (fd < 0) {
+        host::error(
+            "dump: process %ld does not answer: it has created no thread yet, is stopped, or is in "
+            "another network namespace",
+            id);
         return 1;
     }
-    const int fd = accept(listener, nullptr, nullptr);
-    const std::string stacks = print_list(fd);
+    // The list's text, and behind a zero byte what launcher_stacks.h prints.
+    const std::string answer = read_answer(fd);
+    const size_t list = std::min(answer.find('\0'), answer.size());
+    fwrite(answer.data(), 1, list, stdout);
     fflush(stdout);
-    if (has_stacks && !print_stacks(static_cast<pid_t>(id), stacks)) return 1;
+    const size_t stacks = std::min(list + 1, answer.size());
+    if (has_stacks && !print_stacks(static_cast<pid_t>(id), answer.substr(stacks))) return 1;
     return fflush(stdout) == 0 && has_stacks == wants_stacks ? 0 : 1;
 }
 

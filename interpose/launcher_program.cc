@@ -15,6 +15,10 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <fstream>
+#include <iterator>
+#include <vector>
+
 namespace pfiber {
 namespace {
 
@@ -147,6 +151,52 @@ std::string why_out_of_reach(std::string* path) {
         std::string line(head, static_cast<size_t>(size < 0 ? 0 : size));
         line = line.substr(0, line.find('\n'));
         *path = is_script ? script_interpreter(line) : "/bin/sh";
+    }
+    return "";
+}
+
+bool is_sanitizer(const std::string& object) {
+    const std::string name = base_name(object);
+    for (const char* prefix : {"libasan.", "libtsan.", "libubsan.", "liblsan.", "libclang_rt."})
+        if (name.compare(0, strlen(prefix), prefix) == 0) return true;
+    return false;
+}
+
+std::string needed_sanitizer(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+    const auto at = [&bytes](size_t offset, auto* value) {
+        if (offset > bytes.size() || bytes.size() - offset < sizeof *value) return false;
+        memcpy(value, bytes.data() + offset, sizeof *value);
+        return true;
+    };
+    Elf64_Ehdr header;
+    if (!at(0, &header) || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0) return "";
+    std::vector<Elf64_Phdr> segments;
+    Elf64_Phdr segment;
+    for (int i = 0; i < header.e_phnum; i++)
+        if (at(header.e_phoff + static_cast<size_t>(i) * sizeof segment, &segment))
+            segments.push_back(segment);
+    std::vector<size_t> names;  // offsets into the table of strings
+    size_t strings = 0;
+    for (const Elf64_Phdr& dynamic : segments) {
+        Elf64_Dyn entry;
+        if (dynamic.p_type != PT_DYNAMIC) continue;
+        for (size_t i = 0; i < dynamic.p_filesz && at(dynamic.p_offset + i, &entry);
+             i += sizeof entry) {
+            if (entry.d_tag == DT_NEEDED) names.push_back(entry.d_un.d_val);
+            if (entry.d_tag == DT_STRTAB) strings = entry.d_un.d_ptr;
+        }
+    }
+    for (const Elf64_Phdr& loaded : segments) {
+        if (loaded.p_type != PT_LOAD || strings - loaded.p_vaddr >= loaded.p_filesz) continue;
+        for (const size_t name : names) {
+            const size_t offset = strings - loaded.p_vaddr + loaded.p_offset + name;
+            const size_t end = bytes.find('\0', offset);
+            if (offset >= bytes.size() || end == std::string::npos) continue;
+            if (is_sanitizer(bytes.substr(offset, end - offset)))
+                return bytes.substr(offset, end - offset);
+        }
     }
     return "";
 }

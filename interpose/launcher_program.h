@@ -22,4 +22,10 @@ FoundProgram find_program(const std::string& name);
 // Follows `#!` lines; `path` becomes the file that the sentence is about.
 std::string why_out_of_reach(std::string* path);
 
+// Whether an object of that name is a sanitizer's runtime, which refuses to work unless it is
+// loaded first.
+bool is_sanitizer(const std::string& object);
+// The one that this program is linked with, or "".
+std::string needed_sanitizer(const std::string& path);
+
 }  // namespace pfiber

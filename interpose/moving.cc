@@ -26,9 +26,7 @@ long wait_ready(Fiber* fiber, Waiting& waiting, uint8_t direction) {
 // Bytes that a socket takes without waiting, roughly.
 size_t room_of(int fd) {
     uint32_t memory[SK_MEMINFO_VARS] = {};
-    unsigned size = sizeof memory;
-    if (host::raw_syscall(SYS_getsockopt, fd, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0)
-        return kMostBytes;
+    if (socket_option(fd, SO_MEMINFO, memory, sizeof memory) != 0) return kMostBytes;
     const uint32_t queued = memory[SK_MEMINFO_WMEM_QUEUED];    // TCP: bytes
     const uint32_t allocated = memory[SK_MEMINFO_WMEM_ALLOC];  // others: buffers, twice as much
     const uint32_t used = queued > allocated ? queued : allocated;

@@ -7,6 +7,7 @@
 // fiber is nobody (current_fiber() null) meanwhile: every hook is a bare system call.  The
 // processor is handed off first.
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,6 +15,7 @@
 
 #include "interpose/hooks.h"
 #include "interpose/raw_calls.h"
+#include "interpose/regions.h"
 #include "interpose/start.h"
 #include "scheduler/base/counters.h"
 #include "scheduler/host/identity.h"
@@ -64,29 +66,58 @@ long forked(Fiber* fiber, Call&& call) {
     return pid;
 }
 
-// The fiber is nobody while libc runs a child in our memory.
-class ForeignMode {
+// The fiber is nobody while a child is made that shares our memory, with the thread's own mask in
+// the kernel.  No signal comes between the two: it would find a fiber and another mask than its
+// worker's, or leave that one's.
+class Nobody {
   public:
-    ForeignMode() : fiber_(current_fiber()) {
+    explicit Nobody(Fiber* fiber) : fiber_(fiber) {
         if (fiber_ == nullptr) return;
-        enter_blocking_call(fiber_);
-        keep_worker(fiber_);
-        mask_ = install_exact_mask(thread_of(fiber_)->mask);
+        install_exact_mask(~uint64_t{0});
         t_current = nullptr;
+        install_exact_mask(thread_of(fiber_)->mask);
     }
-    ~ForeignMode() {
+    ~Nobody() {
         if (fiber_ == nullptr) return;
+        install_exact_mask(~uint64_t{0});
         t_current = fiber_;
-        install_exact_mask(mask_);
-        exit_call(fiber_);
+        reinstall_worker_mask(fiber_->worker);
     }
-    ForeignMode(const ForeignMode&) = delete;
-    ForeignMode& operator=(const ForeignMode&) = delete;
+    Nobody(const Nobody&) = delete;
+    Nobody& operator=(const Nobody&) = delete;
 
   private:
     Fiber* fiber_;
-    uint64_t mask_ = 0;
 };
+
+// The same while libc runs the child and waits for it to execute or end.
+class ForeignMode {
+  public:
+    ForeignMode() : region_(current_fiber()), nobody_(region_.fiber) {}
+
+  private:
+    struct Region {
+        explicit Region(Fiber* who) : fiber(who) {
+            if (fiber == nullptr) return;
+            enter_blocking_call(fiber);
+            keep_worker(fiber);
+        }
+        ~Region() noexcept(false) {
+            if (fiber != nullptr) exit_call(fiber);
+        }
+        Region(const Region&) = delete;
+        Region& operator=(const Region&) = delete;
+        Fiber* fiber;
+    };
+    Region region_;
+    Nobody nobody_;
+};
+
+// Tests: a signal of ours comes at the moment at which the thread's own mask is installed.
+void kick_when_open(Fiber* fiber) {
+    install_exact_mask(~uint64_t{0});
+    kick(fiber);
+}
 
 // ---- clone
 
@@ -162,10 +193,12 @@ int clone_beside(Fiber* fiber, ChildStart child, void* stack, int flags, pid_t* 
         RuntimeSection section(fiber);
         keep_worker(fiber);
     }
-    const uint64_t mask = install_exact_mask(thread_of(fiber)->mask);
-    const int pid = real(clone)(start_child_beside, stack, flags | CLONE_SETTLS, lent, parent_tid,
-                                reinterpret_cast<void*>(block->tp), child_tid);
-    install_exact_mask(mask);
+    int pid;
+    {
+        Nobody nobody(fiber);
+        pid = real(clone)(start_child_beside, stack, flags | CLONE_SETTLS, lent, parent_tid,
+                          reinterpret_cast<void*>(block->tp), child_tid);
+    }
     if (pid < 0) {
         fiber_recycle(block);
         return pid;
@@ -194,6 +227,25 @@ long raw_fork_call(Fiber* fiber, long number, const long* a) {
         return host::raw_syscall6(number, a[0], a[1], a[2], a[3], a[4], a[5]);
     };
     return fiber != nullptr && is_copy ? forked(fiber, call) : call();
+}
+
+// The new program inherits the calling thread's mask, and what is pending.
+long execute_call(long number, const long* arguments) {
+    Fiber* fiber = calling_fiber();
+    if (fiber == nullptr) {
+        const long* a = arguments;
+        return host::raw_syscall(number, a[0], a[1], a[2], a[3], a[4]);
+    }
+    for (bool is_first = true;; is_first = false) {
+        kernel_keeps_pending(~uint64_t{0});
+        check_attention(fiber);
+        enter_call(fiber);
+        if (is_first && __builtin_expect(Platform::chaos_seed != 0, 0)) kick_when_open(fiber);
+        const long rc = host::pfiber_execute(&thread_of(fiber)->mask, number, arguments);
+        reinstall_worker_mask(fiber->worker);
+        exit_call(fiber);
+        if (rc != -EINTR) return rc;
+    }
 }
 
 }  // namespace pfiber::interpose
@@ -275,24 +327,42 @@ int pf_wordexp(const char* words, wordexp_t* result, int flags) {
 }
 
 int pf_execve(const char* path, char* const argv[], char* const envp[]) {
-    Fiber* fiber = current_fiber();
-    uint64_t old = 0;
-    // The new program inherits the calling thread's mask, and what is pending.
-    if (fiber != nullptr) kernel_keeps_pending(~uint64_t{0});
-    if (fiber != nullptr) old = install_exact_mask(thread_of(fiber)->mask);
-    const long rc = host::raw_syscall(SYS_execve, path, argv, envp);
-    if (fiber != nullptr) install_exact_mask(old);
-    errno = static_cast<int>(-rc);
+    const long arguments[5] = {host::syscall_argument(path), host::syscall_argument(argv),
+                               host::syscall_argument(envp)};
+    return static_cast<int>(interpose::result(interpose::execute_call(SYS_execve, arguments)));
+}
+int pf_execveat(int directory, const char* path, char* const argv[], char* const envp[],
+                int flags) {
+    const long arguments[5] = {directory, host::syscall_argument(path),
+                               host::syscall_argument(argv), host::syscall_argument(envp), flags};
+    return static_cast<int>(interpose::result(interpose::execute_call(SYS_execveat, arguments)));
+}
+int pf_fexecve(int fd, char* const argv[], char* const envp[]) {
+    if (fd >= 0 && argv != nullptr && envp != nullptr)
+        return pf_execveat(fd, "", argv, envp, AT_EMPTY_PATH);
+    errno = EINVAL;
     return -1;
 }
 
 }  // extern "C"
 
-extern "C" __attribute__((visibility("hidden"))) void pfiber_before_vfork() {
+// The two masks of the caller, the thread's and its worker's, where vfork_amd64.S has to install
+// them; nothing is delivered from here on.
+struct VforkMasks {
+    const uint64_t* exact;
+    const uint64_t* worker;
+};
+extern "C" __attribute__((visibility("hidden"))) VforkMasks pfiber_before_vfork() {
     Fiber* fiber = current_fiber();
-    if (fiber == nullptr) return;
-    RuntimeSection section(fiber);
-    keep_worker(fiber);
+    if (fiber == nullptr) return {nullptr, nullptr};
+    fiber->pinned++;
+    {
+        RuntimeSection section(fiber);
+        keep_worker(fiber);
+    }
+    install_exact_mask(~uint64_t{0});
+    fiber->pinned--;
+    return {&thread_of(fiber)->mask, &fiber->worker->kernel_mask};
 }
 
 extern "C" __attribute__((visibility("hidden"))) int pfiber_set_errno(int error) {

@@ -2,6 +2,7 @@
 // function of that name, except that it is no cancellation point.
 #include "interpose/raw_calls.h"
 
+#include <linux/seccomp.h>
 #include <string.h>
 
 #include <type_traits>
@@ -307,8 +308,15 @@ long serve(long number, const long* a, bool* is_ours) {
                 return pf_openat64(static_cast<int>(a[0]), as<const char*>(a[1]),
                                    static_cast<int>(a[2]), a[3]);
             });
+        case SYS_seccomp:
+            if (a[0] == SECCOMP_SET_MODE_FILTER)
+                host::note_call_filter(as<const sock_fprog*>(a[2]));
+            break;
         case SYS_tkill:
             return served_tkill(a);
+        case SYS_execve:
+        case SYS_execveat:
+            return execute_call(number, a);
         case SYS_waitid:
             if (a[4] != 0) break;  // resource usage: libc has no such function
             return served(&pf_waitid, a);

@@ -14,6 +14,10 @@ bool serve_raw_call(long number, const long* arguments, long* answer);
 // fork, clone and clone3 by number (process.cc).  The child of a fiber starts like that of fork().
 long raw_fork_call(Fiber* fiber, long number, const long* arguments);
 
+// execve and execveat, however they were called (process.cc), in the kernel's form.  `arguments`
+// are five.
+long execute_call(long number, const long* arguments);
+
 // rt_sigqueueinfo and rt_tgsigqueueinfo (signals.cc).  False: it is neither, or the kernel's.
 bool serve_queue_call(long number, const long* arguments, long* answer);
 

@@ -6,8 +6,6 @@
 // the system call itself and never calls the function that was overwritten. One aligned 8-byte
 // store per function: a thread that runs through it sees the old or the new code. Where mprotect
 // refuses, nothing is redirected and the monitor's missed-call detection serves.
-#include <dlfcn.h>
-#include <elf.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -93,17 +91,12 @@ void write_jump(uint8_t* code, const Island* island) {
 
 int redirected = 0;  // entry points
 
-bool is_redirectable(void* handle, const char* name, uint8_t** code) {
-    void* address = dlsym(handle, name);
-    Dl_info info;
-    const ElfW(Sym)* symbol = nullptr;
-    if (address == nullptr ||
-        dladdr1(address, &info, reinterpret_cast<void**>(const_cast<ElfW(Sym)**>(&symbol)),
-                RTLD_DL_SYMENT) == 0 ||
-        symbol == nullptr || ELF64_ST_TYPE(symbol->st_info) != STT_FUNC || symbol->st_size < 9 ||
-        reinterpret_cast<uintptr_t>(address) % 16 != 0)
+bool is_redirectable(const char* name, uint8_t** code) {
+    const host::LibcFunction function = host::libc_function(name);
+    if (function.address == nullptr || function.size < 9 ||
+        reinterpret_cast<uintptr_t>(function.address) % 16 != 0)
         return false;
-    *code = static_cast<uint8_t*>(address);
+    *code = static_cast<uint8_t*>(function.address);
     return true;
 }
 
@@ -114,8 +107,6 @@ bool libc_is_redirected() { return redirected > 0; }
 int redirect_libc(long* error) {
     *error = 0;
     if (redirected > 0) return redirected;  // a fork child starts again with redirected text
-    void* handle = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
-    if (handle == nullptr) return 0;
     constexpr size_t kTargets = sizeof targets / sizeof targets[0];
     static uint8_t* code[kTargets];
     uintptr_t low = ~uintptr_t{0}, high = 0;
@@ -125,7 +116,7 @@ int redirect_libc(long* error) {
 #ifdef PFIBER_MUTANTS
         if (is_mutated(targets[i].name)) continue;
 #endif
-        if (!is_redirectable(handle, targets[i].name, &code[i])) {
+        if (!is_redirectable(targets[i].name, &code[i])) {
             host::info("not redirected: %s", targets[i].name);
             continue;
         }

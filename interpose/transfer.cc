@@ -57,7 +57,7 @@ long pipe_read(Fiber* fiber, Descriptor* descriptor, int fd, const iovec* vector
         classify(waiting.descriptor, number);
         return maybe_call(fiber, Restart::kYes, SYS_readv, number, vector, count);
     };
-    if ((descriptor->no_nowait & kRead) == 0) {
+    if (may_try_nowait(descriptor, kRead)) {
         const long answer = ready_call(
             fiber, waiting,
             [&](int number) { return vector_nowait(SYS_preadv2, number, vector, count); }, region);
@@ -112,7 +112,7 @@ long pipe_write_polled(Fiber* fiber, Waiting& waiting, const iovec* vector, size
 
 long pipe_write(Fiber* fiber, Descriptor* descriptor, int fd, const iovec* vector, size_t count) {
     Waiting waiting(fiber, fd, descriptor, kWrite);
-    if ((descriptor->no_nowait & kWrite) == 0) {
+    if (may_try_nowait(descriptor, kWrite)) {
         bool is_silent = false;
         const long answer = send_all(
             fiber, waiting, false,

@@ -22,6 +22,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/scheduler.h"
 
@@ -45,7 +46,8 @@ void arm(Worker* worker, int64_t after_ns) {
         event.sigev_value.sival_int = kBusyTimerMark;
         event._sigev_un._tid = host::raw_gettid();
         int timer = kRefused;
-        if (host::raw_syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) != 0)
+        if (host::optional_syscall(host::kTimerCreate, SYS_timer_create, CLOCK_MONOTONIC, &event,
+                                   &timer) != 0)
             timer = kRefused;
         worker->busy_timer = timer;
     }

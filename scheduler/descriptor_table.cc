@@ -96,9 +96,10 @@ void for_each_descriptor(Visit&& visit) {
 }  // namespace
 
 void descriptors_all_shared() {
+    // Those that are so already are not written to: their pages are a child's as well.
     for_each_descriptor([](Descriptor& descriptor, int) {
-        descriptor.is_shared = true;
-        descriptor.made_here = false;
+        if (!descriptor.is_shared) descriptor.is_shared = true;
+        if (descriptor.made_here) descriptor.made_here = false;
     });
 }
 
@@ -106,7 +107,7 @@ void descriptors_after_fork() {
     // The pollers are new and every waiter is another process's.
     for_each_descriptor([](Descriptor& descriptor, int fd) {
         if (descriptor.tag.load() == 0 && descriptor.kind.load() == DescriptorKind::kUnknown &&
-            descriptor.poller == 0)
+            descriptor.poller == 0 && descriptor.private_references.load() == 0)
             return;  // never used: its page stays untouched
         descriptor.lock.reset();
         descriptor.tag.fetch_add(1);

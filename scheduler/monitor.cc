@@ -11,6 +11,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/thread_state.h"
@@ -320,7 +321,8 @@ void short_sleep(int64_t now, int64_t sleep_ns) {
         }
         now = Platform::now_ns();
         const uint32_t requests = g_scheduler.requests.exchange(0);
-        if (requests != 0 && runtime_callbacks.serve != nullptr) runtime_callbacks.serve(requests);
+        if (requests != 0 && runtime_callbacks.serve != nullptr)
+            g_scheduler.requests.fetch_or(runtime_callbacks.serve(requests));
         look_again_ns = kLongestSleepNs;
         if (one_round(now)) {
             idle_rounds = 0;
@@ -358,7 +360,9 @@ void tell_monitor_of_timer(int64_t deadline_ns) {
 // Without the call (Linux before 4.14, or a filter) a moment does, in which every store leaves its
 // CPU's buffer.
 void barrier_on_every_thread() {
-    if (host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0) return;
+    if (host::optional_syscall(host::kMembarrier, SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED,
+                               0, 0) == 0)
+        return;
     const timespec moment{0, 100000};
     host::raw_syscall(SYS_nanosleep, &moment, nullptr);
 }
@@ -366,7 +370,8 @@ void barrier_on_every_thread() {
 int template_tid() { return monitor->tid.load(std::memory_order_relaxed); }
 
 bool monitor_start() {
-    host::raw_syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
+    host::optional_syscall(host::kMembarrier, SYS_membarrier,
+                           MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0);
     monitor = create_worker();
     g_start_error = ENOMEM;
     if (monitor == nullptr) return false;

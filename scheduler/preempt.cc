@@ -20,6 +20,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
@@ -262,6 +263,7 @@ bool is_on_alternate_stack(const Fiber* fiber, const void* context) {
 }
 
 PFIBER_SIGNAL_TEXT void on_preempt(int signal, siginfo_t* info, void* context) {
+    host::interrupt_execute(context);
     Fiber* fiber = current_fiber();
     if ((!is_ours(info) || is_raised(fiber, info)) && runtime_callbacks.foreign_signal != nullptr) {
         runtime_callbacks.foreign_signal(signal, info, context);
@@ -331,7 +333,8 @@ void preempt_worker_started(Worker* worker) {
     event.sigev_signo = static_cast<int>(options().signal);
     event._sigev_un._tid = host::raw_gettid();
     int timer = -1;
-    long rc = host::raw_syscall(SYS_timer_create, CLOCK_THREAD_CPUTIME_ID, &event, &timer);
+    long rc = host::optional_syscall(host::kTimerCreate, SYS_timer_create, CLOCK_THREAD_CPUTIME_ID,
+                                     &event, &timer);
     if (rc == 0) {
         const int64_t period_ns = timer_period_ns();
         itimerspec period{};

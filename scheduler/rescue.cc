@@ -12,6 +12,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/scheduler.h"
 
 namespace pfiber {
@@ -121,7 +122,8 @@ void rescue_prepare(const Worker* monitor) {
     event._sigev_un._tid = monitor->tid.load();
     tick_timer = -1;
     int timer = -1;
-    if (host::raw_syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0)
+    if (host::optional_syscall(host::kTimerCreate, SYS_timer_create, CLOCK_MONOTONIC, &event,
+                               &timer) == 0)
         tick_timer = timer;
 }
 

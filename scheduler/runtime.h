@@ -33,8 +33,9 @@ struct RuntimeCallbacks {
     void (*kicked)(void* context) = nullptr;
     // The preemption signal's number was used by somebody else.  In a handler, outside the runtime.
     void (*foreign_signal)(int, siginfo_t*, void*) = nullptr;
-    // The monitor's thread serves what a signal handler could not do where it ran.
-    void (*serve)(uint32_t requests) = nullptr;
+    // The monitor's thread serves what a signal handler could not do where it ran.  Returns what is
+    // to be served at its next round, which need not come soon.
+    uint32_t (*serve)(uint32_t requests) = nullptr;
 };
 extern RuntimeCallbacks runtime_callbacks;
 

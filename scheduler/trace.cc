@@ -1,6 +1,8 @@
 // See trace.h.
 #include "scheduler/trace.h"
 
+#include <sys/mman.h>
+
 #include "scheduler/host/report.h"
 #include "scheduler/scheduler.h"
 
@@ -26,20 +28,6 @@ const char* state_text(FiberState state) {
             return "finished";
     }
     return "unknown";
-}
-
-struct Dump {
-    int fd;
-    NameOf name_of;
-    int64_t now_ns;
-};
-
-void dump_one(Fiber* fiber, void* argument) {
-    const auto* dump = static_cast<const Dump*>(argument);
-    host::Line line;
-    describe_fiber(fiber, dump->name_of, dump->now_ns, &line);
-    line.add("\n");
-    host::raw_write(dump->fd, line.text(), line.size());
 }
 
 }  // namespace
@@ -86,9 +74,38 @@ void schedtrace_line() {
     host::raw_line("%s", line.text());
 }
 
-void dump_fibers(int fd, NameOf name_of) {
-    Dump dump{fd, name_of, Platform::now_ns()};
-    for_each_fiber(dump_one, &dump);
+void FiberRoll::add(Fiber* fiber, void* list) {
+    auto* self = static_cast<FiberRoll*>(list);
+    if (self->count_ < self->room_)
+        self->entries_[self->count_++] = {fiber, fiber->id};
+    else
+        self->is_cut_ = true;
+}
+
+void FiberRoll::take() {
+    constexpr size_t kNewOnes = 64;  // that are made before the registry is locked
+    const size_t room = static_cast<size_t>(live_fibers()) + kNewOnes;
+    const long at = host::raw_mmap(nullptr, room * sizeof(Entry), PROT_READ | PROT_WRITE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (!host::is_error(at)) {
+        entries_ = reinterpret_cast<Entry*>(at);
+        room_ = room;
+    }
+    for_each_fiber(add, this);
+}
+
+void FiberRoll::drop() {
+    if (entries_ != few_) host::raw_munmap(entries_, room_ * sizeof(Entry));
+    entries_ = few_;
+    room_ = kFew;
+    count_ = 0;
+    is_cut_ = false;
+}
+
+bool FiberRoll::is_over(size_t i) const {
+    const FiberState state = at(i)->state.load();
+    return state == FiberState::kFree || state == FiberState::kFinished ||
+           at(i)->id != entries_[i].id;
 }
 
 }  // namespace pfiber

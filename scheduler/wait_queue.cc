@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/mman.h>
 
 #include <new>
 
@@ -25,7 +26,9 @@ using Table = WaitTable<Platform, Lock, kBuckets>;
 using Node = Table::Node;
 using Claim = ParkWord<Platform>::Claim;
 
-alignas(64) Table table;
+constexpr size_t kPage = 4096;
+alignas(kPage) Table table;  // all zero at first
+static_assert(sizeof table % kPage == 0);
 uint32_t fork_generation = 0;
 
 // In the runtime on a fiber; with signals blocked on any other thread.
@@ -254,7 +257,8 @@ bool spinning_may_help(const Fiber* fiber) {
 
 void wait_queues_reset_after_fork() {
     fork_generation++;
-    new (&table) Table;
+    // Not written: a fork's child would copy each of its pages.
+    if (host::raw_madvise(&table, sizeof table, MADV_DONTNEED) != 0) new (&table) Table;
 }
 
 uint32_t wait_queues_fork_generation() { return fork_generation; }

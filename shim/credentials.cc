@@ -9,6 +9,7 @@
 #include <atomic>
 
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/thread_state.h"
 #include "scheduler/lock.h"
@@ -81,8 +82,8 @@ bool ask_known_threads(int self) {
 
 // Asks every thread that is not on the list yet; false when there was none.
 bool ask_new_threads(int self) {
-    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task",
-                                      O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const long fd = host::optional_syscall(host::kOpenat, SYS_openat, AT_FDCWD, "/proc/self/task",
+                                           O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (host::is_error(fd)) return ask_known_threads(self);
     bool found = false;
     alignas(8) char buffer[4096];

@@ -5,6 +5,7 @@
 #include <linux/futex.h>
 #include <sys/uio.h>
 
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/identity.h"
 #include "scheduler/host/syscall.h"
 #include "scheduler/wait_queue.h"
@@ -29,8 +30,8 @@ void wake_word(uint32_t* word, int count) {
 template <class T>
 bool copy_in(T* to, const void* from) {
     const iovec here{to, sizeof(T)}, there{const_cast<void*>(from), sizeof(T)};
-    return host::raw_syscall(SYS_process_vm_readv, host::raw_getpid(), &here, 1L, &there, 1L, 0L) ==
-           static_cast<long>(sizeof(T));
+    return host::optional_syscall(host::kProcessVmReadv, SYS_process_vm_readv, host::raw_getpid(),
+                                  &here, 1L, &there, 1L, 0L) == static_cast<long>(sizeof(T));
 }
 
 const robust_list* untagged(const robust_list* entry) {

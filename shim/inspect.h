@@ -14,12 +14,11 @@ void watch_quit();
 void unwatch_quit();
 
 // `pfiber dump` queues the preemption signal with a value that carries this tag and its own pid;
-// the fibers are written to its abstract socket.  In a handler.
+// the fibers are written to its abstract socket (dump.h).  In a handler; takes the request.
 constexpr uint64_t kDumpTag = 0x7066696200000000;  // "pfib", the launcher's pid in the low half
-constexpr uint64_t kDumpStacks = 0x40000000;       // in the pid: the stacks, too (stacks.h)
 bool is_dump_request(const siginfo_t* info);
 
-// The monitor's thread: MonitorRequest bits.
-void serve_requests(uint32_t requests);
+// The monitor's thread: MonitorRequest bits; those that are to be served at its next round, too.
+uint32_t serve_requests(uint32_t requests);
 
 }  // namespace pfiber::shim

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/signal.h"
 #include "shim/interrupt.h"
 #include "shim/signal.h"
@@ -129,7 +130,8 @@ void LibcWait::look_again_later() {
     event.sigev_signo = static_cast<int>(options().signal);
     event._sigev_un._tid = host::raw_gettid();
     timer_ = -1;
-    if (host::is_error(host::raw_syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer_)))
+    if (host::is_error(host::optional_syscall(host::kTimerCreate, SYS_timer_create, CLOCK_MONOTONIC,
+                                              &event, &timer_)))
         return;
     itimerspec once{};
     once.it_value = {delay_ns_ / 1000000000, delay_ns_ % 1000000000};

@@ -7,6 +7,7 @@
 #include <atomic>
 
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/signal.h"
 #include "scheduler/host/touch.h"
@@ -15,6 +16,7 @@
 #include "shim/cancel.h"
 #include "shim/credentials.h"
 #include "shim/kernel_state.h"
+#include "shim/dump.h"
 #include "shim/inspect.h"
 #include "shim/libc_sync.h"
 #include "shim/thread.h"
@@ -46,7 +48,8 @@ void adopt_pending(Fiber* main, uint64_t mask) {
     int count = 0;
     siginfo_t info;
     const timespec now{0, 0};
-    while (count < kMost && host::raw_syscall(SYS_rt_sigtimedwait, &mask, &info, &now, 8) > 0) {
+    while (count < kMost && host::optional_syscall(host::kSigtimedwait, SYS_rt_sigtimedwait, &mask,
+                                                   &info, &now, 8) > 0) {
         if (info.si_code == SI_TKILL)
             send_to_fiber(main, info.si_signo, &info);
         else
@@ -174,10 +177,7 @@ void handle_signals_before_end(Fiber* fiber) {
 
 // A signal that is sent to the preemption signal's number by somebody else: the program's.
 void foreign_preemption_signal(int signal, siginfo_t* info, void* context) {
-    if (is_dump_request(info)) {
-        request_monitor(kServeDump);
-        return;
-    }
+    if (is_dump_request(info)) return;
     info->si_signo = signal;
     entry_of_preemption_signal(current_fiber(), info, context);
 }
@@ -284,6 +284,7 @@ void signals_start(Fiber* main) {
 void signals_after_fork(Fiber* survivor) {
     process_id = host::raw_getpid();
     actions_lock.reset();
+    dump_after_fork();
     masks_after_fork();
     queue_after_fork(survivor);
     timer_targets_after_fork();

@@ -65,8 +65,9 @@ void open_worker_mask(Worker* worker);
 void install_worker_mask(Worker* worker);  // before it runs program code, where it has an older one
 // In the preemption handler, any context: what sigreturn will install.
 void renew_mask(Worker* worker, void* context);
-// Installs a mask in the kernel for the calling kernel thread, e.g. before exec; returns the old.
-uint64_t install_exact_mask(uint64_t mask);
+// Another mask in the kernel for the calling kernel thread alone, and then its worker's again.
+void install_exact_mask(uint64_t mask);
+void reinstall_worker_mask(const Worker* worker);
 
 // ---- sending (signal_queue.cc); 0 or an error number.  Outside the runtime, or in it.
 

@@ -262,6 +262,7 @@ bool is_for_us(Fiber* fiber, int signal, siginfo_t* info) {
 
 // Leaves through sigreturn with the worker's mask.
 PFIBER_SIGNAL_TEXT void signal_entry(int signal, siginfo_t* info, void* context) {
+    host::interrupt_execute(context);
     const bool fault = is_fault(signal, info);
     if (fault && host::recover_touch(context)) return;
     if (is_watched(signal) && is_default(signal)) {

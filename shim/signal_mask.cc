@@ -173,10 +173,11 @@ void renew_mask(Worker* worker, void* context) {
     worker->mask_generation = now;
 }
 
-uint64_t install_exact_mask(uint64_t mask) {
-    uint64_t old = 0;
-    host::raw_sigprocmask(SIG_SETMASK, &mask, &old);
-    return old;
+void install_exact_mask(uint64_t mask) { host::raw_sigprocmask(SIG_SETMASK, &mask, nullptr); }
+
+// A handler that renews it comes before the kernel reads it, or changes it in its frame.
+void reinstall_worker_mask(const Worker* worker) {
+    host::raw_sigprocmask(SIG_SETMASK, &worker->kernel_mask, nullptr);
 }
 
 uint64_t change_mask(Fiber* fiber, uint64_t mask) {

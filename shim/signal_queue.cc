@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "scheduler/base/counters.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/scheduler.h"
 #include "shim/inspect.h"
 #include "shim/signal.h"
@@ -46,8 +47,8 @@ Queue queue_of(Fiber* fiber) { return {thread_of(fiber)->queued, thread_of(fiber
 constexpr uint64_t kNotes = 1024;
 struct Note {
     std::atomic<int> state{0};
-    int signal;
-    siginfo_t info;
+    int signal = 0;
+    siginfo_t info = {};  // all constant: nothing is written at load
 };
 Note notes[kNotes];
 std::atomic<uint64_t> notes_head{0}, notes_tail{0};
@@ -350,7 +351,9 @@ void note_overdue_signals() {
     const timespec now{0, 0};
     siginfo_t info;
     // No longer than a storm of them lets it: one of each is what a caller may count on.
-    for (int i = 0; i < 64 && host::raw_syscall(SYS_rt_sigtimedwait, &set, &info, &now, 8) > 0; i++)
+    for (int i = 0; i < 64 && host::optional_syscall(host::kSigtimedwait, SYS_rt_sigtimedwait, &set,
+                                                     &info, &now, 8) > 0;
+         i++)
         note_signal(info.si_signo, &info);
 }
 
@@ -404,7 +407,9 @@ void queue_after_fork(Fiber* survivor) {
     thread_of(survivor)->pending.store(0);
     process_bits.store(0);
     queued.store(0);
-    for (Note& note : notes) note.state.store(0);
+    // Only those in use: what a fork's child writes to, it copies.
+    for (uint64_t i = notes_tail.load(); i < notes_head.load(); i++)
+        notes[i % kNotes].state.store(0);
     notes_head.store(0);
     notes_tail.store(0);
 }

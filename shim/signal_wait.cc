@@ -37,13 +37,13 @@ int wait_for_signal(Fiber* fiber, uint64_t set, siginfo_t* info, int64_t deadlin
                                    0};
         enter_blocking_call(fiber);
         // The kernel gives a signal to the waiter only while the waiter blocks it.
-        const uint64_t old = install_exact_mask((thread->mask | set) & ~signal_bit(SIGURG));
+        install_exact_mask((thread->mask | set) & ~signal_bit(SIGURG));
         const long rc =
             cancellation_is_due(fiber)
                 ? -EINTR
                 : host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel,
                                                 SYS_rt_sigtimedwait, arguments);
-        install_exact_mask(old);
+        reinstall_worker_mask(fiber->worker);
         thread->waiting_for.store(0);
         exit_call(fiber);
         if (rc > 0) return static_cast<int>(rc);

@@ -13,6 +13,7 @@
 
 #include "scheduler/base/counters.h"
 #include "scheduler/base/options.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/report.h"
 #include "scheduler/runtime.h"
@@ -363,7 +364,8 @@ void set_thread_name(Fiber* fiber, const char* name) {
     if (tid == 0) return;
     host::Line path;
     path.add("/proc/self/task/%d/comm", tid);
-    const long fd = host::raw_syscall(SYS_openat, AT_FDCWD, path.text(), O_WRONLY | O_CLOEXEC);
+    const long fd = host::optional_syscall(host::kOpenat, SYS_openat, AT_FDCWD, path.text(),
+                                           O_WRONLY | O_CLOEXEC);
     if (host::is_error(fd)) return;
     host::raw_write(static_cast<int>(fd), thread->name, length);
     host::raw_close(static_cast<int>(fd));

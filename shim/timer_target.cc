@@ -75,7 +75,7 @@ TimerSignal timer_target(const siginfo_t* info, Fiber** fiber) {
 }
 
 void timer_targets_after_fork() {
-    for (Entry& entry : entries) entry.state.store(kFree);
+    for (int i = 0; i < used.load(); i++) entries[i].state.store(kFree);
     used.store(0);
 }
 

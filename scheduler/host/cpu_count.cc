@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "scheduler/host/report.h"
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/syscall.h"
 
 namespace pfiber::host {
@@ -20,7 +21,8 @@ constexpr size_t kPathSize = CpuGroup::kPathSize;
 constexpr size_t kLineSize = 4096;
 
 int open_for_reading(const char* path) {
-    return static_cast<int>(raw_syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+    return static_cast<int>(
+        optional_syscall(kOpenat, SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
 }
 
 // Lines of a small text file, in a buffer that belongs to the reader.
@@ -217,7 +219,7 @@ CpuLimit read_version_2(char* folder) {
 
 int affinity_cpu_count() {
     uint64_t mask[kCpuCountMax * 8 / 64];  // room for 8,192 CPUs: the kernel refuses a short buffer
-    long size = raw_syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    long size = optional_syscall(kSchedGetaffinity, SYS_sched_getaffinity, 0, sizeof mask, mask);
     if (is_error(size)) {
         warn(
             "the CPUs cannot be counted (sched_getaffinity: error %ld); using 1 processor; "

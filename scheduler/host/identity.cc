@@ -88,7 +88,18 @@ struct ProbeResult {
     uintptr_t stack_low;
     size_t stack_size;
     int kernel_tid;
+    uint32_t step;  // 1: its own part is filled in; 2: it may end
 };
+
+// Raw: the words of the probe are nobody else's.
+void set_step(ProbeResult* probe, uint32_t step) {
+    __atomic_store_n(&probe->step, step, __ATOMIC_RELEASE);
+    raw_futex_wake(&probe->step, 1);
+}
+void await_step(ProbeResult* probe, uint32_t step) {
+    for (uint32_t now; (now = __atomic_load_n(&probe->step, __ATOMIC_ACQUIRE)) < step;)
+        raw_futex_wait(&probe->step, now, nullptr);
+}
 
 int find_libc_block(dl_phdr_info* info, size_t, void* found) {
     if (info->dlpi_tls_modid == 0 || info->dlpi_tls_data == nullptr) return 0;
@@ -144,16 +155,23 @@ void* probe_main(void* argument) {
     result->robust_head = reinterpret_cast<uintptr_t>(head) - tp;
     result->resolver = reinterpret_cast<uintptr_t>(resolver_state()) - tp;
     result->kernel_tid = static_cast<int>(raw_syscall(SYS_gettid));
+    set_step(result, 1);
+    await_step(result, 2);
+    return nullptr;
+}
+
+// On the thread that makes the probe: it allocates, and a malloc that somebody preloaded may be
+// what makes a thread, with its lock held, which its own thread may pass.
+void tell_stack(pthread_t probe, ProbeResult* result) {
     pthread_attr_t attributes;
     void* low = nullptr;
     size_t size = 0;
-    if (real.pthread_getattr_np(pthread_self(), &attributes) == 0) {
+    if (real.pthread_getattr_np(probe, &attributes) == 0) {
         pthread_attr_getstack(&attributes, &low, &size);
         pthread_attr_destroy(&attributes);
     }
     result->stack_low = reinterpret_cast<uintptr_t>(low);
     result->stack_size = size;
-    return nullptr;
 }
 
 // stackblock and stackblock_size stand side by side; their sum is the end that getattr_np tells.  A
@@ -339,6 +357,9 @@ bool identity_probe(const char** reason, long* error) {
     *reason = "the probe thread could not be started";
     *error = rc;
     if (rc != 0) return false;
+    await_step(&probe, 1);
+    tell_stack(thread, &probe);
+    set_step(&probe, 2);
     real.pthread_join(thread, nullptr);
 
     layout.robust_head = probe.robust_head;

@@ -5,6 +5,7 @@
 
 #include <link.h>
 #include <pthread.h>
+#include <stddef.h>
 
 namespace pfiber::host {
 
@@ -18,11 +19,25 @@ struct RealLibc {
 
 extern RealLibc real;
 
-// Looks every name up behind this object (RTLD_NEXT).  Idempotent; single-threaded callers only.
+// Looks every name up in libc itself.  Idempotent; single-threaded callers only.
 void resolve_libc();
 
-// libc's own definition of `name`, or null.  May allocate; not under a runtime lock.
+// The definition of `name` behind this object: libc's own, unless another preloaded object has one.
+// Null: there is none.  May allocate; not under a runtime lock.
 void* libc_symbol(const char* name);
+
+// libc's own function of that name, whatever other objects define, without a call of the loader's
+// that another object may have replaced and that may wait for a lock which our caller holds.  Null:
+// there is none, or it is chosen at load (IFUNC).
+struct LibcFunction {
+    void* address = nullptr;
+    size_t size = 0;
+};
+LibcFunction libc_function(const char* name);
+
+// What this process contains that knows a thread by its kernel thread, or a stack by that thread's
+// (a sanitizer, a Go runtime with its inline system calls); null: nothing.  At load.
+const char* runtime_without_fibers();
 
 // Address ranges that preemption must know: libc, ld.so, this object, the vDSO.
 bool is_in_libc_or_loader(unsigned long pc);

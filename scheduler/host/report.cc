@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 
 #include "scheduler/host/syscall.h"
 
@@ -40,49 +41,63 @@ bool stat_descriptor(int fd, struct stat* out) {
     return !is_error(raw_syscall(SYS_fstat, fd, out));
 }
 
-bool is_reader_gone(int fd) {
-    struct pollfd entry = {fd, POLLOUT, 0};
+int64_t now_ns() {
     struct timespec now = {0, 0};
-    long ready = raw_syscall(SYS_ppoll, &entry, 1, &now, nullptr, 8);
-    return ready > 0 && (entry.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0;
+    raw_syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-// Gives up where the rest would have to wait: a message is worth less than progress.
-void write_all(int fd, mode_t mode, const char* data, size_t size) {
-    if (S_ISFIFO(mode) && is_reader_gone(fd)) return;
+// -EAGAIN where it would have to wait, as far as the kernel can tell.
+long try_write(int fd, mode_t mode, const char* data, size_t size) {
+    if (S_ISSOCK(mode)) return raw_syscall(SYS_sendto, fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (S_ISFIFO(mode)) {  // another writer may have filled it since it was looked at
+        const iovec bytes = {const_cast<char*>(data), size};
+        const long written = raw_syscall(SYS_pwritev2, fd, &bytes, 1L, -1L, -1L, RWF_NOWAIT);
+        if (written >= 0 || written == -EAGAIN || written == -EINTR) return written;
+    }
+    return raw_write(fd, data, size);
+}
+
+// Gives up where the rest would have to wait for long: a message is worth less than progress.
+void write_all(int fd, mode_t mode, const char* data, size_t size, Patience* patience = nullptr) {
+    constexpr int64_t kMomentNs = 100000000;
+    Patience moment(kMomentNs);
+    if (patience == nullptr) patience = &moment;
+    const bool may_wait = S_ISFIFO(mode) || S_ISSOCK(mode) || S_ISCHR(mode);
     while (size > 0) {
-        long written = S_ISSOCK(mode) ? raw_syscall(SYS_sendto, fd, data, size, MSG_NOSIGNAL)
-                                      : raw_write(fd, data, size);
-        if (written == -EINTR) continue;
+        if (may_wait && !patience->wait_for_room(fd)) return;
+        long written = try_write(fd, mode, data, size);
+        if (written == -EINTR || (written == -EAGAIN && may_wait)) continue;
         if (written <= 0) return;
+        patience->moved();
         data += written;
         size -= static_cast<size_t>(written);
     }
 }
 
 // False where the file cannot be opened; O_NONBLOCK so that a FIFO without reader cannot hang us.
-bool write_to_log(const char* data, size_t size) {
+bool write_to_log(const char* data, size_t size, Patience* patience) {
     constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     long fd = raw_syscall(SYS_openat, AT_FDCWD, g_target.log_path, kFlags, 0666);
     if (is_error(fd)) return false;
     struct stat now;
     if (stat_descriptor(static_cast<int>(fd), &now)) {
-        write_all(static_cast<int>(fd), now.st_mode, data, size);
+        write_all(static_cast<int>(fd), now.st_mode, data, size, patience);
     }
     raw_close(static_cast<int>(fd));
     return true;
 }
 
-void write_message(const char* data, size_t size) {
+void write_message(const char* data, size_t size, Patience* patience) {
     bool is_known = g_target.is_known.load(std::memory_order_acquire);  // pairs with report_init()
-    if (is_known && g_target.log_path[0] != '\0' && write_to_log(data, size)) return;
+    if (is_known && g_target.log_path[0] != '\0' && write_to_log(data, size, patience)) return;
     struct stat now;
     if (!stat_descriptor(kStandardError, &now)) return;
     if (is_known &&
         (!g_target.is_open || now.st_dev != g_target.device || now.st_ino != g_target.inode)) {
         return;
     }
-    write_all(kStandardError, now.st_mode, data, size);
+    write_all(kStandardError, now.st_mode, data, size, patience);
 }
 
 // Copies the path as an absolute one; an unusable path leaves none.
@@ -276,10 +291,24 @@ const char* Line::text() {
     return buffer_;
 }
 
-void Line::write() {
+bool Patience::wait_for_room(int fd) {
+    constexpr int64_t kAtLeastNs = 1000;  // ends, however often there is room and no success
+    while (left_ns_ > 0) {
+        const int64_t start = now_ns();
+        struct pollfd entry = {fd, POLLOUT, 0};
+        struct timespec limit = {left_ns_ / 1000000000, left_ns_ % 1000000000};
+        const long ready = raw_syscall(SYS_ppoll, &entry, 1, &limit, nullptr, 8);
+        left_ns_ -= now_ns() - start + kAtLeastNs;
+        if (ready > 0 && (entry.revents & (POLLERR | POLLHUP | POLLNVAL)) != 0) return false;
+        if (ready > 0 || (is_error(ready) && ready != -EINTR)) return true;  // a filter forbids it
+    }
+    return false;
+}
+
+void Line::write(Patience* patience) {
     finish();
     buffer_[size_] = '\n';
-    write_message(buffer_, size_ + 1);
+    write_message(buffer_, size_ + 1, patience);
     clear();
 }
 

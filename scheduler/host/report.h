@@ -12,12 +12,27 @@
 
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
+
 #include <atomic>
 
 #define PFIBER_FORMAT(format_index, first_index) \
     __attribute__((format(printf, format_index, first_index)))
 
 namespace pfiber::host {
+
+// How long the reader of a pipe, socket or terminal may stand still until what is left is dropped.
+class Patience {
+  public:
+    explicit Patience(int64_t limit_ns) : limit_ns_(limit_ns), left_ns_(limit_ns) {}
+    bool is_over() const { return left_ns_ <= 0; }
+    // Sleeps until `fd` takes something.  False: it is over, or nobody reads.
+    bool wait_for_room(int fd);
+    void moved() { left_ns_ = limit_ns_; }
+
+  private:
+    int64_t limit_ns_, left_ns_;
+};
 
 // One line under construction.  Formats: %s %c %p %% and %d %i %u %x %X with h, l, ll, z, j, t; a
 // width, `0`, `-` and, for %s, a precision; `*` for both.  What does not fit is cut off and ends in
@@ -34,9 +49,9 @@ class Line {
     Line& add_list(const char* format, va_list arguments) PFIBER_FORMAT(2, 0);
 
     // Writes the text and a newline, once, and empties the line.
-    // write() goes by the rule above; write_to() to this descriptor, silently giving up (without
-    // SIGPIPE) where its reader is gone or the rest would block.
-    void write();
+    // write() goes by the rule above; write_to() to this descriptor.  Both silently give up
+    // (without SIGPIPE) where the reader is gone, or stands still for 0.1 s or `patience`.
+    void write(Patience* patience = nullptr);
     void write_to(int fd);
 
     const char* text();  // zero-terminated, without the newline

@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/uio.h>
 
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/libc.h"
 #include "scheduler/host/touch.h"
 
@@ -18,6 +19,9 @@ extern const char __stop_pfiber_signal_text[] __attribute__((visibility("hidden"
 extern const char pfiber_blocking_begin[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_end[] __attribute__((visibility("hidden")));
 extern const char pfiber_blocking_interrupted[] __attribute__((visibility("hidden")));
+extern const char pfiber_execute_begin[] __attribute__((visibility("hidden")));
+extern const char pfiber_execute_end[] __attribute__((visibility("hidden")));
+extern const char pfiber_execute_interrupted[] __attribute__((visibility("hidden")));
 extern const char pfiber_touch_failed[] __attribute__((visibility("hidden")));
 }
 
@@ -127,6 +131,15 @@ void install_alternate_stack(uintptr_t low, size_t size, int flags) {
     raw_syscall(SYS_sigaltstack, &stack, nullptr);
 }
 
+void interrupt_execute(void* context) {
+    const unsigned long pc = program_counter(context);
+    if (pc < reinterpret_cast<unsigned long>(pfiber_execute_begin) ||
+        pc >= reinterpret_cast<unsigned long>(pfiber_execute_end))
+        return;
+    static_cast<ucontext_t*>(context)->uc_mcontext.gregs[REG_RIP] =
+        static_cast<greg_t>(reinterpret_cast<unsigned long>(pfiber_execute_interrupted));
+}
+
 bool in_blocking_syscall(const void* context) {
     const unsigned long pc = program_counter(context);
     return pc >= reinterpret_cast<unsigned long>(pfiber_blocking_begin) &&
@@ -144,7 +157,8 @@ namespace {
 // A byte copied within this process.  A filter that refuses the call says nothing about the byte.
 bool can_copy(const void* from, void* to) {
     const iovec local{to, 1}, remote{const_cast<void*>(from), 1};
-    return raw_syscall(SYS_process_vm_readv, raw_getpid(), &local, 1, &remote, 1, 0) != -EFAULT;
+    return optional_syscall(kProcessVmReadv, SYS_process_vm_readv, raw_getpid(), &local, 1, &remote,
+                            1, 0) != -EFAULT;
 }
 
 }  // namespace

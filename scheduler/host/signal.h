@@ -104,4 +104,10 @@ bool in_blocking_syscall(const void* context);  // it interrupted that stub
 // restart it), makes the stub return -EINTR.
 void interrupt_blocking_syscall(void* context);
 
+// Installs *mask in the kernel and makes a system call of at most five arguments, which inherits it
+// (execve); -EINTR instead of the call when a handler of ours ran in between, which may have left
+// another mask.  That one's first act is interrupt_execute().
+extern "C" long pfiber_execute(const uint64_t* mask, long number, const long* arguments);
+void interrupt_execute(void* context);
+
 }  // namespace pfiber::host

@@ -55,6 +55,40 @@ pfiber_blocking_interrupted:
     .cfi_endproc
     .size   pfiber_blocking_syscall, .-pfiber_blocking_syscall
 
+// long pfiber_execute(mask, number, arguments)
+// Nothing is pushed, as above.  Signals that wait for the mask to open come with the first
+// instruction that is guarded.
+    .globl  pfiber_execute
+    .hidden pfiber_execute
+    .type   pfiber_execute, @function
+    .globl  pfiber_execute_begin, pfiber_execute_end, pfiber_execute_interrupted
+    .hidden pfiber_execute_begin, pfiber_execute_end, pfiber_execute_interrupted
+pfiber_execute:
+    .cfi_startproc
+    movq    %rsi, %r8
+    movq    %rdx, %r9
+    movq    %rdi, %rsi
+    movl    $2, %edi                // SIG_SETMASK
+    xorl    %edx, %edx
+    movl    $8, %r10d
+    movl    $14, %eax               // SYS_rt_sigprocmask
+    syscall
+pfiber_execute_begin:
+    movq    %r8, %rax
+    movq    0(%r9), %rdi
+    movq    8(%r9), %rsi
+    movq    16(%r9), %rdx
+    movq    24(%r9), %r10
+    movq    32(%r9), %r8
+    syscall
+pfiber_execute_end:
+    ret
+pfiber_execute_interrupted:
+    movq    $-4, %rax               // -EINTR
+    ret
+    .cfi_endproc
+    .size   pfiber_execute, .-pfiber_execute
+
 // int pfiber_touch_read(address), int pfiber_touch_write(address) (touch.h).
     .globl  pfiber_touch_read, pfiber_touch_write, pfiber_touch_failed
     .hidden pfiber_touch_read, pfiber_touch_write, pfiber_touch_failed

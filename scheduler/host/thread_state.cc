@@ -12,6 +12,7 @@
 
 #include <atomic>
 
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/kernel_thread.h"
 #include "scheduler/host/report.h"
 #include "scheduler/host/syscall.h"
@@ -39,7 +40,8 @@ const volatile uint32_t* address() { return reinterpret_cast<const volatile uint
 ThreadState read_state(int tid) {
     Line path;
     path.add("%d/stat", tid);
-    const long fd = raw_syscall(SYS_openat, proc_fd, path.text(), O_RDONLY | O_CLOEXEC);
+    const long fd =
+        optional_syscall(kOpenat, SYS_openat, proc_fd, path.text(), O_RDONLY | O_CLOEXEC);
     if (is_error(proc_fd) || is_error(fd)) return ThreadState::kUnknown;
     char line[256];
     const long size = raw_read(static_cast<int>(fd), line, sizeof line);
@@ -55,7 +57,7 @@ ThreadState read_state(int tid) {
 // The mapping keeps the event when its descriptor is closed.  -errno or the address.  A seccomp
 // filter may kill for such a call instead of refusing it.
 long open_ring(int tid) {
-    if (raw_syscall(SYS_prctl, PR_GET_SECCOMP) != SECCOMP_MODE_DISABLED) return -EPERM;
+    if (raw_syscall(SYS_prctl, PR_GET_SECCOMP) > SECCOMP_MODE_DISABLED) return -EPERM;
     perf_event_attr event{};
     event.type = PERF_TYPE_SOFTWARE;
     event.size = sizeof event;
@@ -82,8 +84,8 @@ bool is_asked() {
     raw_sigprocmask(SIG_SETMASK, &blocked, nullptr);
     // The copy of the table would keep the program's files open.
     raw_syscall(SYS_close_range, 0u, ~0u, 0);
-    proc_fd =
-        raw_syscall(SYS_openat, AT_FDCWD, "/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    proc_fd = optional_syscall(kOpenat, SYS_openat, AT_FDCWD, "/proc/self/task",
+                               O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (;;) {
         while (!is_asked()) raw_futex_wait(address(), word.load(), nullptr);
         const int tid = asked_tid.load();

@@ -1,6 +1,7 @@
 // A daemon that gives up rights once it has threads: no further kernel threads, epoll instances or
-// executable memory, no /proc, its limit of descriptors lowered, or every descriptor closed.
-// usage: sandbox filter|chroot|setuid|limit|close|close_range
+// executable memory, no calls but those it makes itself (on pain of death), no /proc, its limit of
+// descriptors lowered, or every descriptor closed. usage: sandbox
+// filter|kill|chroot|setuid|limit|close|close_range
 #include "twin.h"
 
 #include <linux/filter.h>
@@ -12,9 +13,35 @@
 
 #include "inline_syscall.h"
 
-#define REFUSE(number)                                 \
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), \
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM)
+#define ANSWER(number, action) \
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1), BPF_STMT(BPF_RET | BPF_K, action)
+#define REFUSE(number) ANSWER(number, SECCOMP_RET_ERRNO | EPERM)
+#define KILL(number) ANSWER(number, SECCOMP_RET_KILL_PROCESS)
+
+static void install(struct sock_filter* program, size_t count) {
+    struct sock_fprog filter = {(unsigned short)count, program};
+    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter), 0);
+}
+
+// Calls that the program itself does not make.
+static void install_killing_filter(void) {
+    struct sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        KILL(SYS_preadv2),
+        KILL(SYS_pwritev2),
+        KILL(SYS_getsockopt),
+        KILL(SYS_timer_create),
+        KILL(SYS_rt_sigtimedwait),
+        KILL(SYS_membarrier),
+        KILL(SYS_process_vm_readv),
+        KILL(SYS_perf_event_open),
+        KILL(SYS_openat),
+        KILL(SYS_sched_getaffinity),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    install(program, COUNT(program));
+}
 
 static void install_filter(void) {
     struct sock_filter program[] = {
@@ -35,9 +62,7 @@ static void install_filter(void) {
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
-    struct sock_fprog filter = {COUNT(program), program};
-    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-    CHECK_EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter), 0);
+    install(program, COUNT(program));
 }
 
 static volatile int stop;
@@ -86,6 +111,7 @@ int main(int argc, char** argv) {
     for (intptr_t i = 0; i < 3; i++) threads[i] = start(later, (void*)i);
     nap(5);
     if (strcmp(what, "filter") == 0) install_filter();
+    if (strcmp(what, "kill") == 0) install_killing_filter();
     if (strcmp(what, "chroot") == 0 || strcmp(what, "setuid") == 0) {
         if (chroot(".") != 0) SKIP("chroot needs root");  // the runner's folder, empty
         CHECK_EQ(chdir("/"), 0);

@@ -45,7 +45,6 @@ MACHINE = {
 # Where else, and why.
 MACHINE_ELSEWHERE = {
     ("dlsym", "interpose/pfiber.h"): "is the program's, which looks for the preloaded library",
-    ("dlsym", "interpose/redirect.cc"): "finds the entry points inside libc that it redirects",
     ("dlsym", "shim/self.cc"): "finds where libc keeps a thread's id, for threads that are no fibers",
     ("dlsym", "shim/thread.cc"): "finds libc's table of keys and its destructors of thread-locals",
 }

@@ -13,8 +13,12 @@
 
 static atomic_int handled, value, by_thread;
 static pthread_t waiter;
-static atomic_int waiter_id;
+static atomic_int waiter_id, ended;
 static sem_t started, stop;
+
+static void wait_for(sem_t* what) {
+    while (sem_wait(what) != 0) CHECK_EQ(errno, EINTR);
+}
 
 static void on_signal(int number, siginfo_t* info, void* context) {
     (void)number, (void)context;
@@ -25,8 +29,10 @@ static void on_signal(int number, siginfo_t* info, void* context) {
 
 static void* wait_for_stop(void* argument) {
     waiter_id = (int)syscall(SYS_gettid);
-    CHECK_EQ(sem_post(&started), 0);
-    while (sem_wait(&stop) != 0) CHECK_EQ(errno, EINTR);
+    do {
+        CHECK_EQ(sem_post(&started), 0);
+        wait_for(&stop);
+    } while (!ended);
     return argument;
 }
 
@@ -45,6 +51,10 @@ static void expect(const char* what, long answer, int count, int sent) {
     CHECK_EQ(answer, 0);
     while (handled < count) sched_yield();
     CHECK_EQ(value, sent);
+    // The handler has returned: until then its thread blocks the signal, and the next one that is
+    // for the process would be another's.
+    CHECK_EQ(sem_post(&stop), 0);
+    wait_for(&started);
     printf("%s: on the thread %d\n", what, by_thread);
 }
 
@@ -58,7 +68,7 @@ int main(void) {
     CHECK_EQ(sem_init(&started, 0, 0), 0);
     CHECK_EQ(sem_init(&stop, 0, 0), 0);
     CHECK_EQ(pthread_create(&waiter, NULL, wait_for_stop, NULL), 0);
-    CHECK_EQ(sem_wait(&started), 0);
+    wait_for(&started);
 
     siginfo_t info = info_with(number, 1);
     expect("own process", syscall(SYS_rt_sigqueueinfo, getpid(), number, &info), 1, 1);
@@ -82,6 +92,7 @@ int main(void) {
     CHECK_EQ(setrlimit(RLIMIT_SIGPENDING, &before), 0);
     CHECK_EQ(handled, 4);
 
+    ended = 1;
     CHECK_EQ(sem_post(&stop), 0);
     CHECK_EQ(pthread_join(waiter, NULL), 0);
     return 0;

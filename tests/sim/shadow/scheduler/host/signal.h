@@ -43,5 +43,6 @@ inline void read_alternate_stack(uintptr_t* low, size_t* size, int* flags) {
 inline void install_alternate_stack(uintptr_t, size_t, int) {}
 inline bool in_blocking_syscall(const void*) { return true; }
 void interrupt_blocking_syscall(void* context);
+inline void interrupt_execute(void*) {}
 
 }  // namespace pfiber::host
