@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "interpose/hooks.h"
+#include "shim/signal.h"
 
 namespace pfiber::interpose {
 
@@ -71,6 +72,7 @@ long call_handed_off(Fiber* fiber, long number, const long* arguments) {
     enter_blocking_call(fiber);
     const long answer = call_in_region(fiber, number, arguments);
     exit_call(fiber);
+    if (answer >= 0) shim::handle_signals_before_end(fiber);
     return answer;
 }
 
@@ -317,6 +319,7 @@ Step Waiting::wait(WaitReason reason) {
     // A handler that ran after a wait that ended for another reason (the number was closed, an
     // event that somebody else took): natively the call never left its one wait.
     if (shim::interrupted_since(fiber_, mark_, true)) return Step::kInterrupted;
+    if (fiber_->runs_beside) return Step::kUnpollable;
     IoWaiter waiter;
     waiter.fd = fd;
     waiter.directions = direction_;

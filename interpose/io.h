@@ -90,7 +90,7 @@ enum class Step : uint8_t {
     kTimedOut,     // the deadline
     kNonBlocking,  // the program asked for EAGAIN
     kInterrupted,  // leave the runtime, then resume() decides
-    kUnpollable,   // epoll does not take it: make the call in a region
+    kUnpollable,   // epoll does not take it, or the fiber runs beside: make the call in a region
 };
 
 Step step_of(Wake outcome);  // what the end of a park means for the call

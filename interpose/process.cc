@@ -254,6 +254,8 @@ extern "C" {
 
 // Redirected: libc's fork calls it after the prepare handlers and before the child handlers.
 pid_t pf__Fork() {
+    // Before the start nothing of libc's is redirected, nor its thread block's layout known.
+    if (!host::identity_offsets_known()) return real(_Fork)();
     const uintptr_t tp = host::thread_pointer();
     const long pid = forked(current_fiber(), [tp] {
         // As libc's: the kernel writes the child's id into its thread block.

@@ -139,9 +139,14 @@ int pf_pthread_getname_np(pthread_t thread, char* name, size_t size) {
 
 int pf_sched_yield() {
     Fiber* fiber = current_fiber();
-    if (fiber == nullptr) return static_cast<int>(host::raw_syscall(SYS_sched_yield));
-    RuntimeSection section(fiber);
-    yield(fiber);
+    if (fiber == nullptr || fiber->runs_beside)
+        return static_cast<int>(host::raw_syscall(SYS_sched_yield));
+    {
+        RuntimeSection section(fiber);
+        yield(fiber);
+    }
+    // Its equals in the kernel's queue do not come by themselves.
+    if (__builtin_expect(fiber->wait_priority != 0, 0)) host::raw_syscall(SYS_sched_yield);
     return 0;
 }
 

@@ -66,6 +66,30 @@ void unbind_from_new_worker(Fiber* fiber) {
     dismiss_bound_worker(worker);
 }
 
+// The kernel schedules its thread as it would natively, at once and by priority: no queue orders it
+// among others, nobody's slice delays it, and it delays nobody beyond what the kernel gives it.
+void run_beside(Fiber* fiber) {
+    RuntimeSection section(fiber);
+    if (fiber->runs_beside || fiber->locked_worker == nullptr) return;
+    fiber->runs_beside = true;
+    COUNT(beside);
+    if (fiber->worker->processor != nullptr) hand_off(release_processor(fiber->worker));
+}
+
+void begin_beside(Fiber* fiber) {
+    fiber->runs_beside = true;
+    COUNT(beside);
+}
+
+void run_on_processor(Fiber* fiber) {
+    if (!fiber->runs_beside) return;
+    const bool is_in_region = fiber->in_call;
+    fiber->in_call = true;  // what it is: running without a processor, until the call is left
+    std::atomic_signal_fence(std::memory_order_seq_cst);
+    fiber->runs_beside = false;
+    if (!is_in_region) exit_call(fiber);
+}
+
 void keep_worker(Fiber* fiber) { fiber->worker->has_children = true; }
 
 int worker_tid(const Fiber* fiber) {

@@ -47,7 +47,9 @@ void descriptor_closing(int fd) {
                     waiter->fd = old_fd;
                 }
                 waiter->descriptor.store(nullptr, std::memory_order_release);
-                if (claim == ParkWord<Platform>::Claim::kMustReady) {
+                if (claim == ParkWord<Platform>::Claim::kMustReady && fiber->runs_beside) {
+                    ready(fiber, true);
+                } else if (claim == ParkWord<Platform>::Claim::kMustReady) {
                     fiber->queue_next = nullptr;
                     *tail = fiber;
                     tail = &fiber->queue_next;

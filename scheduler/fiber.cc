@@ -231,6 +231,7 @@ Fiber* fiber_create(size_t stack_size, size_t guard_size, uintptr_t user_low) {
     fiber->is_attending = false;
     fiber->busy_wait_trust = 0;
     fiber->in_call = false;
+    fiber->runs_beside = false;
     fiber->attends_in_call = false;
     fiber->worker = nullptr;
     fiber->alternate_stack = 0;

@@ -86,6 +86,7 @@ struct Fiber {
     int32_t wait_priority = 0;  // of a real-time thread: among waiters it is woken first
     Worker* locked_worker = nullptr;
     bool needs_worker = false;  // it is about to be bound: not on the monitor's thread
+    bool runs_beside = false;   // bound, and runs without a processor (binding.cc)
     int32_t lock_count = 0;
     uint64_t id = 0;
     uint32_t tid = 0;

@@ -12,10 +12,10 @@ namespace pfiber {
 void enter_call(Fiber* fiber) {
     RuntimeSection::enter(fiber);
     Processor* processor = fiber->worker->processor;
-    count_call(processor);
+    if (__builtin_expect(processor != nullptr, 1)) count_call(processor);
     fiber->in_call = true;
     fiber->state.store(FiberState::kInCall, std::memory_order_relaxed);
-    publish_call(processor);
+    if (__builtin_expect(processor != nullptr, 1)) publish_call(processor);
     if (g_scheduler.monitor_asleep.load(std::memory_order_seq_cst) != 0) wake_monitor();
     fiber->depth--;  // not leave(): attention is looked at on the way back
 }
@@ -66,14 +66,16 @@ bool exit_call(Fiber* fiber) {
     fiber->depth++;
     std::atomic_signal_fence(std::memory_order_seq_cst);
     Worker* worker = fiber->worker;
-    const bool is_kept = return_from_call<Platform>(worker);
+    const bool is_beside = fiber->runs_beside;
+    const bool is_kept = is_beside || return_from_call<Platform>(worker);
     const bool has_processor = is_kept || reacquire(worker);
     fiber->in_call = false;
     if (has_processor) fiber->state.store(FiberState::kRunning, std::memory_order_relaxed);
     // Where the kernel has no thread for those who wait, one that goes from call to call must not
     // keep this one for itself.
-    if (!has_processor || (g_scheduler.thread_refused.load(std::memory_order_relaxed) != 0 &&
-                           !g_scheduler.global.is_empty()))
+    if (!has_processor ||
+        (!is_beside && g_scheduler.thread_refused.load(std::memory_order_relaxed) != 0 &&
+         !g_scheduler.global.is_empty()))
         leave_fiber(fiber, AfterSwitch::kYieldGlobal);
     RuntimeSection::leave(fiber);
     return is_kept;

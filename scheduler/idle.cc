@@ -118,6 +118,7 @@ Worker* create_worker() {
     worker->random = static_cast<uint32_t>(worker->id) * 2654435761u | 1;
     worker->processor = worker->next_processor = worker->old_processor = nullptr;
     worker->locked_fiber = nullptr;
+    worker->wait_until_ns = kNever;
     worker->must_end = worker->is_spinning = worker->is_idle = worker->has_children = false;
     worker->handed = nullptr;
     worker->wake_word.store(0);
@@ -350,14 +351,23 @@ void give_to_locked_worker(Worker* worker, Fiber* fiber) {
     post(owner);
 }
 
-// Go: stoplockedm. Returns with a processor, to run the locked fiber; or must_end is set.
+// Go: stoplockedm. Returns with a processor, to run the locked fiber, or without one where that
+// runs beside them; or must_end is set.
 void stop_locked_worker(Worker* worker) {
     if (worker->processor != nullptr) hand_off(release_processor(worker));
-    await_post(worker, kNever);
+    Fiber* fiber = worker->locked_fiber;
+    if (!await_post(worker, worker->wait_until_ns)) {
+        const auto claim = fiber->park.claim(fiber->park.open_sequence(), Wake::kTimeout);
+        if (claim == ParkWord<Platform>::Claim::kFailed) await_post(worker, kNever);
+    }
+    worker->wait_until_ns = kNever;
     Processor* processor = worker->next_processor;
     worker->next_processor = nullptr;
     if (processor != nullptr) acquire_processor(worker, processor);
 }
+
+// The kernel decides when it gets a CPU.
+void start_beside(Fiber* fiber) { post(fiber->locked_worker); }
 
 // A clone of the calling kernel thread, with its state, that waits for its locked fiber.
 bool start_bound_worker(Worker* worker) {

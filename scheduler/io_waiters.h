@@ -63,7 +63,9 @@ inline void wake_waiters(Descriptor* descriptor, uint8_t directions, Wake outcom
             const auto claim = fiber->park.claim(sequence, outcome);
             if (claim != ParkWord<Platform>::Claim::kFailed && is_exclusive)
                 exclusive_left = static_cast<uint8_t>(exclusive_left & ~wanted);
-            if (claim == ParkWord<Platform>::Claim::kMustReady) {
+            if (claim == ParkWord<Platform>::Claim::kMustReady && fiber->runs_beside) {
+                ready(fiber, true);
+            } else if (claim == ParkWord<Platform>::Claim::kMustReady) {
                 fiber->queue_next = nullptr;
                 **tail = fiber;
                 *tail = &fiber->queue_next;

@@ -203,10 +203,13 @@ Wake io_wait(Fiber* fiber, IoWaiter* waiters, int count, int64_t deadline_ns, Wa
             break;
         }
         LockGuard guard(descriptor->lock);
+        // The first instance is the one that no change of the number of processors removes.
+        Processor* here = fiber->runs_beside ? nullptr : fiber->worker->processor;
         if (descriptor->poller == 0 && !descriptor->is_unpollable)
-            arm(descriptor, waiter.fd, placement(fiber->worker->processor));
-        else if (descriptor->poller != 0)
-            follow(descriptor, waiter.fd, fiber->worker->processor);
+            arm(descriptor, waiter.fd,
+                here == nullptr ? g_scheduler.processors[0] : placement(here));
+        else if (descriptor->poller != 0 && here != nullptr)
+            follow(descriptor, waiter.fd, here);
         if (descriptor->is_unpollable) {
             *unpollable = true;
             break;

@@ -92,6 +92,7 @@ struct Worker {
     bool has_children = false;  // forked: its end would be their parent's (PR_SET_PDEATHSIG)
     Fiber* handed = nullptr;    // found on the fast path but to be run by the loop
     Fiber* locked_fiber = nullptr;
+    int64_t wait_until_ns = kNever;  // of its locked fiber, when that runs beside the processors
     uint32_t random = 1;
     int watched = 0;  // processor whose progress is watched (help_stalled)
     uint32_t watched_tick = 0;

@@ -192,6 +192,13 @@ void unlock_from_worker(Fiber* fiber);
 // The same, but never to the process's first kernel thread, whose state others take for that of the
 // process (/proc/PID): from there a fiber other than main moves to a clone.  Holds no lock.
 void lock_to_own_worker(Fiber* fiber);
+// The fiber, which is bound, from now on runs without a processor, whenever the kernel lets its
+// thread run; waits, too, are its kernel thread's own.  On the fiber itself, outside the runtime.
+// The second makes it an ordinary bound fiber again, the third is for a new one, before
+// fiber_spawn.
+void run_beside(Fiber* fiber);
+void run_on_processor(Fiber* fiber);
+void begin_beside(Fiber* fiber);
 int worker_tid(const Fiber* fiber);  // kernel tid of the worker that it is bound to or that runs it
 // Before fiber_spawn, on a fiber or a foreign thread: `fiber` is bound to a kernel thread of its
 // own, cloned from the caller's, whose namespaces, capabilities, affinity and so on it inherits.

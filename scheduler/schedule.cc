@@ -175,13 +175,14 @@ Wake park(Fiber* fiber, WaitReason reason, int64_t deadline_ns) {
     // A region that the program opened (pfiber.h): for the wait it needs a processor.
     const bool is_in_region = fiber->in_call;
     if (is_in_region) exit_call(fiber);
-    if (deadline_ns != kNever) timer_arm(fiber, deadline_ns);
+    if (deadline_ns != kNever && !fiber->runs_beside) timer_arm(fiber, deadline_ns);
     // Whoever set it may have found no open wait to end; the wait was opened before this look (F4).
     constexpr uint32_t kInterrupts = kAttendSignal | kAttendCancel;
     if ((fiber->attention.load(std::memory_order_seq_cst) & kInterrupts) != 0)
         fiber->park.claim(fiber->park.open_sequence(), Wake::kSignal);
     if (!fiber->park.is_claimed()) {
         fiber->wait_reason = reason;
+        if (fiber->runs_beside) fiber->worker->wait_until_ns = deadline_ns;
         leave_fiber(fiber, AfterSwitch::kPark);
         fiber->wait_reason = WaitReason::kNone;
     }
@@ -215,6 +216,7 @@ Processor* owned_processor() {
 
 void ready(Fiber* fiber, bool next) {
     fiber->state.store(FiberState::kRunnable, std::memory_order_relaxed);
+    if (__builtin_expect(fiber->runs_beside, 0)) return start_beside(fiber);
     OptionalSection section;
     if (Processor* mine = owned_processor()) {
         mine->queue.put(fiber, next, spill);

@@ -81,6 +81,7 @@ void hand_off(Processor* processor);                     // Go: handoffp
 void start_locked_worker(Worker* worker, Fiber* fiber);  // Go: startlockedm
 void stop_locked_worker(Worker* worker);                 // Go: stoplockedm
 void give_to_locked_worker(Worker* worker, Fiber* fiber);
+void start_beside(Fiber* fiber);          // runnable, and runs beside the processors
 bool start_bound_worker(Worker* worker);  // with its locked fiber set
 void dismiss_bound_worker(Worker* worker);
 Processor* take_idle_processor();                              // scheduler lock held (Go: pidleget)

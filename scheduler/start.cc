@@ -153,6 +153,7 @@ void runtime_after_fork(Fiber* survivor) {
     survivor->timer.link = TimerLink{};
     survivor->locked_worker = nullptr;
     survivor->in_call = false;
+    survivor->runs_beside = false;
     survivor->lock_count = 0;
     survivor->all_next = survivor->all_prev = nullptr;
     survivor->worker = nullptr;

@@ -65,15 +65,21 @@ class Woken {
             foreign_[foreign_count_++] = &park->raw();
         } else if (claim == Claim::kMustReady) {
             auto* fiber = static_cast<Fiber*>(owner);
+            Fiber**& tail = fiber->runs_beside ? tail_beside_ : tail_;
             fiber->queue_next = nullptr;
-            *tail_ = fiber;
-            tail_ = &fiber->queue_next;
+            *tail = fiber;
+            tail = &fiber->queue_next;
         }
     }
 
     // After the lock.  The words of foreign waiters may be gone: a stray wake is legal.
     void run() {
         flush_foreign();
+        while (Fiber* fiber = first_beside_) {
+            first_beside_ = fiber->queue_next;
+            fiber->queue_next = nullptr;
+            ready(fiber, true);
+        }
         if (first_ == nullptr) return;
         Fiber* others = first_->queue_next;
         first_->queue_next = nullptr;
@@ -91,6 +97,8 @@ class Woken {
 
     Fiber* first_ = nullptr;
     Fiber** tail_ = &first_;
+    Fiber* first_beside_ = nullptr;
+    Fiber** tail_beside_ = &first_beside_;
     Platform::Atomic<uint32_t>* foreign_[kForeign];
     int foreign_count_ = 0;
 };

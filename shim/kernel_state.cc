@@ -2,6 +2,7 @@
 #include "shim/kernel_state.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -53,6 +54,11 @@ void apply(const StateRequest& request) {
         host::raw_syscall(SYS_ioprio_set, kOfProcess, 0, request.io_priority);
 }
 
+void ask_to_attend(Fiber* fiber) {
+    fiber->attention.fetch_or(kAttendState);
+    kick(fiber);
+}
+
 // Makes the change now when the fiber is bound, else notes it.  now(tid) is the system call, note()
 // writes into a request.  The fiber is not the calling one.
 template <class Now, class Note>
@@ -71,8 +77,7 @@ long change_of_other(Fiber* fiber, Now&& now, Note&& note) {
         }
         note(thread->wanted);
     }
-    fiber->attention.fetch_or(kAttendState);
-    kick(fiber);
+    ask_to_attend(fiber);
     return 0;
 }
 
@@ -102,17 +107,43 @@ bool is_privileged_or(int resource, uint64_t least) {
         uint64_t current, most;
     } limit{};
     host::raw_syscall(SYS_prlimit64, 0, resource, nullptr, &limit);
-    return limit.current >= least || host::raw_syscall(SYS_geteuid) == 0;
+    if (limit.current >= least) return true;
+    __user_cap_header_struct head{_LINUX_CAPABILITY_VERSION_3, 0};
+    __user_cap_data_struct sets[_LINUX_CAPABILITY_U32S_3]{};
+    host::raw_syscall(SYS_capget, &head, sets);
+    return (sets[0].effective >> CAP_SYS_NICE & 1) != 0;
 }
+
+bool is_real_time(int policy) { return policy == SCHED_FIFO || policy == SCHED_RR; }
 
 long check_policy(int policy, int priority) {
     const long low = host::raw_syscall(SYS_sched_get_priority_min, policy);
     const long high = host::raw_syscall(SYS_sched_get_priority_max, policy);
     if (low < 0 || priority < low || priority > high) return -EINVAL;
-    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
-    return is_real_time && !is_privileged_or(RLIMIT_RTPRIO, static_cast<uint64_t>(priority))
+    return is_real_time(policy) && !is_privileged_or(RLIMIT_RTPRIO, static_cast<uint64_t>(priority))
                ? -EPERM
                : 0;
+}
+
+// As the kernel has it, which knows what was inherited, reset or made by raw calls.
+bool is_in_real_time(int tid) {
+    const auto policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, tid));
+    return policy >= 0 && (is_real_time(policy & ~SCHED_RESET_ON_FORK) || policy == SCHED_DEADLINE);
+}
+
+bool has_policy_of_process(int policy, int priority) {
+    sched_param parameters{};
+    host::raw_syscall(SYS_sched_getparam, template_tid(), &parameters);
+    return host::raw_syscall(SYS_sched_getscheduler, template_tid()) == policy &&
+           parameters.sched_priority == priority;
+}
+
+// On the fiber itself, bound, outside the runtime: a real-time class runs beside the processors.
+void follow_policy(Fiber* self) {
+    if (is_in_real_time(0))
+        run_beside(self);
+    else
+        run_on_processor(self);
 }
 
 }  // namespace
@@ -127,6 +158,7 @@ KernelStateChange::KernelStateChange(Fiber* self)
 }
 
 long KernelStateChange::done(long answer) {
+    if (is_first_ && !host::is_error(answer)) follow_policy(self_);
     if (!is_first_ || !host::is_error(answer)) return answer;
     RuntimeSection section(self_);
     LockGuard guard(request_lock);
@@ -155,13 +187,13 @@ long change_policy(Fiber* fiber, int policy, int priority) {
     Thread* thread = thread_of(fiber);
     long rc = 0;
     if (thread->takes_no_signals) return -ESRCH;
-    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
-    const int wanted = is_real_time ? raised_priority(thread, priority) : priority;
+    const int wanted = is_real_time(policy) ? raised_priority(thread, priority) : priority;
     if (policy == thread->policy && priority == thread->priority) {
         rc = check_policy(policy, priority);
     } else if (fiber == current_fiber()) {
         KernelStateChange change(fiber);
         rc = change.done(set_policy(0, policy, wanted));
+        if (rc == 0) follow_policy(fiber);
     } else if ((rc = check_policy(policy & ~SCHED_RESET_ON_FORK, priority)) == 0) {
         rc = change_of_other(
             fiber, [&](int tid) { return set_policy(tid, policy, wanted); },
@@ -170,6 +202,7 @@ long change_policy(Fiber* fiber, int policy, int priority) {
                 request->policy = policy;
                 request->priority = wanted;
             });
+        if (rc == 0) ask_to_attend(fiber);
     }
     if (rc != 0) return rc;
     thread_set_policy(fiber, policy, priority);
@@ -256,6 +289,7 @@ long set_attributes(Fiber* fiber, const void* attributes, long flags) {
         const auto policy = static_cast<int>(host::raw_syscall(SYS_sched_getscheduler, 0));
         host::raw_syscall(SYS_sched_getparam, 0, &now);
         thread_set_policy(fiber, policy, now.sched_priority);
+        follow_policy(fiber);
         return 0;
     }
     if (thread->has_kernel_state)
@@ -265,8 +299,7 @@ long set_attributes(Fiber* fiber, const void* attributes, long flags) {
     if (wanted->policy > SCHED_IDLE) return -EINVAL;
     const auto policy = static_cast<int>(wanted->policy);
     const long rc = change_policy(fiber, policy, static_cast<int>(wanted->priority));
-    const bool is_real_time = policy == SCHED_FIFO || policy == SCHED_RR;
-    return rc != 0 || is_real_time ? rc : change_nice(fiber, wanted->nice);
+    return rc != 0 || is_real_time(policy) ? rc : change_nice(fiber, wanted->nice);
 }
 
 }  // namespace
@@ -316,7 +349,8 @@ int kernel_state_of_new(Fiber* fiber, const ThreadAttributes& wanted) {
     const bool inherits = self != nullptr && thread_of(self)->has_kernel_state;
     const bool has_mask =
         wanted.mask_bytes != 0 && !is_everywhere(wanted.mask_bytes, wanted.cpu_mask);
-    const bool has_policy = wanted.has_policy && (wanted.policy != SCHED_OTHER || inherits);
+    const bool has_policy =
+        wanted.has_policy && (inherits || !has_policy_of_process(wanted.policy, wanted.priority));
     if (wanted.has_policy) {
         if (const long rc = check_policy(wanted.policy, wanted.priority); rc != 0)
             return static_cast<int>(-rc);
@@ -330,10 +364,13 @@ int kernel_state_of_new(Fiber* fiber, const ThreadAttributes& wanted) {
         rc = host::raw_syscall(SYS_sched_setaffinity, tid, wanted.mask_bytes, wanted.cpu_mask);
     if (rc == 0 && has_policy) rc = set_policy(tid, wanted.policy, wanted.priority);
     if (rc != 0) unbind_from_new_worker(fiber);
+    if (rc == 0 && is_in_real_time(tid)) begin_beside(fiber);
     return static_cast<int>(-rc);
 }
 
-void attend_kernel_state(Fiber* self) {
+namespace {
+
+void carry_out(Fiber* self) {
     Thread* thread = thread_of(self);
     RuntimeSection section(self);
     const bool is_first = !thread->has_kernel_state;
@@ -350,6 +387,13 @@ void attend_kernel_state(Fiber* self) {
     }
     if (request == nullptr && is_first) unlock_from_worker(self);
     free_request(request);
+}
+
+}  // namespace
+
+void attend_kernel_state(Fiber* self) {
+    carry_out(self);
+    if (thread_of(self)->has_kernel_state) follow_policy(self);
 }
 
 void kernel_state_forget(Fiber* self) {

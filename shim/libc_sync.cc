@@ -10,6 +10,7 @@
 #include "scheduler/host/call_filter.h"
 #include "scheduler/host/signal.h"
 #include "shim/interrupt.h"
+#include "shim/signal.h"
 
 namespace pfiber::shim {
 
@@ -79,6 +80,7 @@ LibcWait::~LibcWait() {
     if (timer_ >= 0) host::raw_syscall(SYS_timer_delete, timer_);
     if (fiber_->attends_in_call) end();
     t_wait = outer_;
+    handle_signals_before_end(fiber_);
 }
 
 void LibcWait::begin() {

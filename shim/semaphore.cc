@@ -13,6 +13,7 @@
 #include "scheduler/wait_queue.h"
 #include "shim/interrupt.h"
 #include "shim/libc_sync.h"
+#include "shim/signal.h"
 
 namespace pfiber::shim {
 
@@ -64,6 +65,7 @@ Wake sleep_shared(Fiber* fiber, Semaphore* semaphore, const Deadline& deadline) 
         result = host::pfiber_blocking_syscall(&fiber->attention, kAttendSignal | kAttendCancel,
                                                SYS_futex, arguments);
     }
+    if (fiber != nullptr && result == 0) handle_signals_before_end(fiber);
     return result == -EINTR ? Wake::kSignal : Wake::kReady;
 }
 

@@ -127,6 +127,17 @@ void pass_on_signals() {
     if (signals_are_noted()) dispatch_noted_signals();
 }
 
+// The processor is somebody else's meanwhile: its handler may need it.
+void await_beginning(Fiber* fiber, uint64_t set) {
+    constexpr int kLooks = 100;
+    const timespec moment{0, 50000};
+    if ((pending_for_process() & set) == 0) return;
+    enter_blocking_call(fiber);
+    for (int i = 0; i < kLooks && (pending_for_process() & set) != 0; i++)
+        host::raw_syscall(SYS_nanosleep, &moment, nullptr);
+    exit_call(fiber);
+}
+
 // Each kick of a worker, whatever it runs.
 void kicked(void* context) {
     credentials_check();
@@ -151,6 +162,17 @@ void handle_signals_until_now(Fiber* fiber) {
     note_overdue_signals();
     await_taken(fiber, set);
     if (deliverable_to(fiber) != 0) deliver_pending(fiber);
+}
+
+void handle_signals_before_end(Fiber* fiber) {
+    const uint64_t set = signals_handled() & ~process_mask();
+    if (set == 0 || fiber->depth != 0) return;
+    {
+        RuntimeSection section(fiber);
+        pass_on_signals();
+    }
+    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
+    await_beginning(fiber, set);
 }
 
 // A signal that is sent to the preemption signal's number by somebody else: the program's.
@@ -295,11 +317,15 @@ void signals_thread_started(Fiber* fiber) {
     if (deliverable_to(fiber) != 0) deliver_pending(fiber);
 }
 
+void signals_handle_pending(Fiber* fiber) {
+    if (signals_are_noted()) dispatch_noted_signals();
+    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
+}
+
 void signals_thread_ending(Fiber* fiber) {
     // What was sent while it still took signals is handled by it, as natively: whoever sent it
     // counts on that, and perhaps nobody else is willing.
-    if (signals_are_noted()) dispatch_noted_signals();
-    if (deliverable_to(fiber) != 0) deliver_pending(fiber);
+    signals_handle_pending(fiber);
     RuntimeSection section(fiber);
     if (masks_thread_removed(thread_of(fiber)->mask) != 0) renew_other_masks(fiber->worker);
     queue_thread_ending(fiber);

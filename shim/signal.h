@@ -38,8 +38,10 @@ void signals_start(Fiber* main);           // at the start of the runtime, on th
 void signals_after_fork(Fiber* survivor);  // in the child, on the fiber that forked
 // A thread is being made: its mask is `explicit_mask`, the creator's, or that of a foreign creator.
 void signals_inherit(Thread* thread, Fiber* creator, const uint64_t* explicit_mask);
-// On the fiber itself, outside the runtime: before its first instruction, after its last.
+// On the fiber itself, outside the runtime: before its first instruction, after its last; the
+// second is for what came until now.
 void signals_thread_started(Fiber* fiber);
+void signals_handle_pending(Fiber* fiber);
 void signals_thread_ending(Fiber* fiber);
 
 // ---- masks (signal_mask.cc)
@@ -85,6 +87,7 @@ void hand_out(uint64_t set);
 // program after an exec, finds them there, also those directed at one thread.
 void kernel_keeps_pending(uint64_t set);
 uint64_t pending_for(const Fiber* fiber);
+uint64_t pending_for_process();
 // Those that the calling fiber is to handle now.  What was sent to the process is main's while main
 // lets it through, however long main waits for its turn: programs expect EINTR there (S7).
 // `of_main`: which it takes although they are.
@@ -144,6 +147,10 @@ void deliver_pending(Fiber* fiber, uint64_t of_main = 0);
 // handlers.  For whoever saw what came after a signal: a child's end.  Kicks every kernel thread.
 // On a fiber, outside the runtime.
 void handle_signals_until_now(Fiber* fiber);
+// The same for a wait in the kernel that somebody ended: no kicks, so a kernel thread that has just
+// taken a signal may still be about to pass it on.  What is another fiber's has some milliseconds
+// to begin there.
+void handle_signals_before_end(Fiber* fiber);
 
 // ---- waiting (signal_wait.cc)
 

@@ -268,7 +268,10 @@ bool is_raised(Fiber* fiber, int signal, siginfo_t* info) {
 bool is_for_us(Fiber* fiber, int signal, siginfo_t* info) {
     const Fiber* main = main_fiber();
     if (!is_open(fiber, signal) || is_behind_others(signal)) return false;
-    if (fiber != main && main != nullptr && is_open(main, signal)) return false;
+    // Its kernel thread runs nothing else, so the kernel chose the fiber, as it does for timers of
+    // the process; main may get no CPU before the handler has run.
+    const bool is_chosen = fiber->runs_beside;
+    if (fiber != main && !is_chosen && main != nullptr && is_open(main, signal)) return false;
     Held held(fiber);
     Fiber* target = nullptr;
     if (timer_target(info, &target) != TimerSignal::kProcess) return false;

@@ -71,6 +71,7 @@ bool may_sleep_on(Worker* worker) {
     auto& idle = static_cast<volatile bool&>(worker->is_idle);
     auto& processor = static_cast<Processor* volatile&>(worker->processor);
     const Fiber* fiber = static_cast<Fiber* volatile&>(worker->current);
+    if (fiber->runs_beside) return fiber->in_call;
     return (!idle && processor == nullptr) || fiber->in_call;
 }
 

@@ -290,6 +290,8 @@ uint64_t pending_for(const Fiber* fiber) {
     return thread_of(fiber)->pending.load() | process_bits.load();
 }
 
+uint64_t pending_for_process() { return process_bits.load(); }
+
 uint64_t deliverable_to(const Fiber* fiber, uint64_t of_main) {
     const Thread* thread = thread_of(fiber);
     if (thread->takes_no_signals) return 0;

@@ -93,8 +93,10 @@ void run_key_destructors(Fiber* fiber) {
     robust_mutexes_release(fiber);
     kernel_state_forget(fiber);
     exit_words_serve(fiber);
-    signals_thread_ending(fiber);
+    signals_handle_pending(fiber);
+    // The last one runs the exit handlers, and signals reach it there as before.
     if (threads_left.fetch_sub(1) == 1) exit(0);
+    signals_thread_ending(fiber);
     RuntimeSection::enter(fiber);
     fiber_finish(fiber);
 }
