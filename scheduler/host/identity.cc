@@ -351,11 +351,9 @@ bool identity_probe(const char** reason, long* error) {
     IdentityLayout& layout = identity_layout;
     if (!read_published_layout(reason)) return false;
     ProbeResult probe{};
-    // Not in the probe: we may hold the loader's lock.  Another malloc has no such cache, and may
-    // be what makes the first thread, with its own lock held.
+    // Not in the probe: we may hold the loader's lock, and the lock of another malloc.
     uintptr_t range[2] = {0, 0};
-    if (libc_function("malloc").address == reinterpret_cast<void*>(malloc))
-        real.dl_iterate_phdr(find_libc_block, range);
+    if (malloc_is_libcs()) real.dl_iterate_phdr(find_libc_block, range);
     probe.libc_block = static_cast<ptrdiff_t>(range[0] - thread_pointer());
     probe.libc_words = (range[1] - range[0]) / 8;
     pthread_attr_t attributes;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "scheduler/host/identity.h"
+#include "scheduler/host/libc.h"
 
 namespace pfiber::host {
 
@@ -33,6 +34,11 @@ bool is_cache(uintptr_t word, void* first, void* second, void* large) {
 }
 
 }  // namespace
+
+bool malloc_is_libcs() {
+    void* (*volatile allocate)(size_t) = malloc;
+    return libc_function("malloc").address == reinterpret_cast<void*>(allocate);
+}
 
 void malloc_cache_probe(ptrdiff_t low, size_t words) {
     constexpr size_t kMostWords = 64;

@@ -10,6 +10,9 @@
 
 namespace pfiber::host {
 
+// Nobody has put another one in its place.  May wait for the loader's lock.
+bool malloc_is_libcs();
+
 // In a new kernel thread that has not called malloc yet: looks for the word of libc's TLS block,
 // `words` (0: nothing to look for) from `low` bytes off the thread pointer on, that points to the
 // cache, and checks that the cache looks as expected.  Else (another malloc, another libc) nothing

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 
+#include "scheduler/host/call_filter.h"
 #include "scheduler/host/syscall.h"
 
 namespace pfiber::host {
@@ -52,7 +53,8 @@ long try_write(int fd, mode_t mode, const char* data, size_t size) {
     if (S_ISSOCK(mode)) return raw_syscall(SYS_sendto, fd, data, size, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (S_ISFIFO(mode)) {  // another writer may have filled it since it was looked at
         const iovec bytes = {const_cast<char*>(data), size};
-        const long written = raw_syscall(SYS_pwritev2, fd, &bytes, 1L, -1L, -1L, RWF_NOWAIT);
+        const long written =
+            optional_syscall(kWriteNoWait, SYS_pwritev2, fd, &bytes, 1L, -1L, -1L, RWF_NOWAIT);
         if (written >= 0 || written == -EAGAIN || written == -EINTR) return written;
     }
     return raw_write(fd, data, size);
