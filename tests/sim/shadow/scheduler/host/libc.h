@@ -6,5 +6,6 @@ namespace pfiber::host {
 
 bool is_in_libc_or_loader(unsigned long pc);
 inline void resolve_libc() {}
+inline bool wants_executable_stacks() { return false; }
 
 }  // namespace pfiber::host
